@@ -12,6 +12,12 @@ test('a repeated block is cut with the white space before it, and a half block b
   expect(truncateRepeats(`x${'b'}${'ab'.repeat(60)}`)).toBe('xb')
 })
 
+test('a long block is cut only when it occurs three times', () => {
+  const block = Array.from({ length: 64 }, (_, i) => String.fromCharCode(48 + i)).join('')
+  expect(truncateRepeats(`-${block.repeat(2)}`)).toBe(`-${block.repeat(2)}`)
+  expect(truncateRepeats(`-${block.repeat(3)}`)).toBe('-')
+})
+
 test('one loop behind another is cut too, and a run longer than any window goes whole', () => {
   expect(truncateRepeats(`start ${'x'.repeat(200)}${'yz'.repeat(100)}`)).toBe('start')
   expect(truncateRepeats(`start${'z'.repeat(100_000)}`)).toBe('start')

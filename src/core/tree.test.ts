@@ -34,6 +34,16 @@ test('equal values go to the lowest id, by every rule but newest', () => {
   expect(tree.select({ kind: 'newest' })).toBe(2)
 })
 
+test('means that differ by a rounding error and meet at one value go to the higher mean', () => {
+  const tree = new Tree()
+  tree.insert(0.3)
+  tree.insert(0.1 + 0.2) // one rounding error above 0.3
+  for (const id of [0, 1, 1]) tree.visit(id)
+  const nodes = [0.3, 0.1 + 0.2].map((mean, id) => ({ mean, visits: id + 1, pruned: false }))
+  expect(0.3 + 1e-16 * Math.sqrt(Math.log(3))).toBe(0.1 + 0.2 + 1e-16 * Math.sqrt(Math.log(3) / 2))
+  expect([tree.select(ucb(1e-16)), select(nodes, 3, ucb(1e-16))]).toEqual([1, 1])
+})
+
 test('a node without a score is taken only when there is nothing else', () => {
   const tree = new Tree()
   tree.insert(Number.NaN)
