@@ -366,11 +366,12 @@ class Past {
       return had
     }
     if (this.#left > 0 && !this.#unanswered.has(question)) {
+      let timer: NodeJS.Timeout | undefined
       const usedUp = new Promise<void>((wake) => {
         this.#waiting.push(wake)
-        setTimeout(wake, this.#grace).unref()
+        timer = setTimeout(wake, this.#grace)
       })
-      await orAbort(usedUp, signal)
+      await orAbort(usedUp, signal).finally(() => clearTimeout(timer))
       if (this.#left > 0) throw this.#parted('a call was asked that is not in it')
     }
     return undefined

@@ -32,7 +32,8 @@ export async function priceOf(model: string, { table = {}, at }: { table?: Price
   // 25 ms to import, so only for models it may know.
   const { calcPrice, findProvider } = await import('@pydantic/genai-prices')
   const known = findProvider({ providerId: provider })
-  const one = known && calcPrice({ input_tokens: 1, output_tokens: 1 }, id, { provider: known, timestamp: at })
+  // Names that only look like a provider's are matched too.
+  const one = known?.id === provider && calcPrice({ input_tokens: 1, output_tokens: 1 }, id, { provider: known, timestamp: at })
   if (!one) return undefined
   // A provider of this one model: the search for it is most of the time a price takes.
   const only = { ...one.provider, models: [one.model] }

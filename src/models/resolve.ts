@@ -1,8 +1,10 @@
 // From `provider:model` to a model. Provider packages are optional, and named and loaded here only.
 import type { LanguageModelV4 } from '@ai-sdk/provider'
+import type { Tokenizer } from '../core/context.ts'
 import { ConfigError, MissingPackageError } from '../core/errors.ts'
 import type { Model } from '../core/model.ts'
 import { languageModel } from './ai-sdk.ts'
+import type { LlamaOptions } from './llama.ts'
 
 export interface ResolveOptions {
   /** Variables that keys and base URLs are read from. */
@@ -10,13 +12,14 @@ export interface ResolveOptions {
   /** Where the provider's API is, in place of its own address. */
   readonly baseUrl?: string | undefined
   /** For models in this process. */
-  readonly local?: { readonly threads?: number; readonly contextSize?: number }
+  readonly local?: LlamaOptions
   readonly onWarning?: (warning: string) => void
 }
 
-/** A model by name. `languageModel` is the AI SDK's own, where there is one; a model in the process holds resources instead. */
+/** A model by name: the AI SDK's own beside it, or, in this process, its tokenizer and resources to give back. */
 export interface ResolvedModel extends Model, Partial<AsyncDisposable> {
   readonly languageModel?: LanguageModelV4
+  readonly tokenizer?: Tokenizer
 }
 
 interface Provider {
@@ -84,13 +87,13 @@ export async function resolveModel(spec: string, options: ResolveOptions): Promi
 }
 
 function chosen(provider: string, id: string, { env, baseUrl }: ResolveOptions): Promise<LanguageModelV4> {
-  const own = hosted[provider]
+  const own = Object.hasOwn(hosted, provider) ? hosted[provider] : undefined
   if (own) {
     const apiKey = own.keys.map((name) => env[name]).find(Boolean)
     if (!apiKey) throw new ConfigError(`${provider}:${id} needs a key: set ${own.keys.join(' or ')}`)
     return own.create(id, { apiKey, baseURL: baseUrl ?? (provider === 'openai' ? env.OPENAI_BASE_URL || undefined : undefined) })
   }
-  const port = local[provider]
+  const port = Object.hasOwn(local, provider) ? local[provider] : undefined
   if (port) return compatible(provider, id, { baseURL: baseUrl ?? port })
   if (provider !== 'compatible' && provider !== 'openai-compatible') {
     throw new ConfigError(`unknown provider "${provider}" in model "${provider}:${id}" (have: ${providers.join(', ')})`)
