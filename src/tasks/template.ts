@@ -5,6 +5,11 @@ export function placeholders(template: string): readonly string[] {
   return [...new Set(Array.from(template.matchAll(pattern), (found) => found[1]!.trim()))]
 }
 
+/** The placeholders as they are written, braces and spaces included, each once. */
+export function marks(template: string): readonly string[] {
+  return [...new Set(template.match(pattern) ?? [])]
+}
+
 /** The template with its placeholders filled; a name without a value stays as it is. */
 export function fill(template: string, values: Readonly<Record<string, unknown>>): string {
   return template.replace(pattern, (whole, name: string) =>
