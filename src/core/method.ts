@@ -1,0 +1,101 @@
+// What a method is: a plan (pure data, made from the state) and a round (a coroutine of commands), and the words rounds are written in.
+import type { Cost } from './budget.ts'
+import type { Context } from './context.ts'
+import type { Edit } from './evolver.ts'
+import type { Options, Outcome, Plan } from './facts.ts'
+import type { Node, Observation } from './observation.ts'
+import type { Rollout, Score } from './score.ts'
+import type { State } from './state.ts'
+import type { Split } from './task.ts'
+
+/** What a score is for. Only `batch` brings its rollouts; the last three may be cut short by the budget. */
+export type Role = 'batch' | 'reference' | 'holdout' | 'confirm' | 'test' | 'ood'
+
+/** What a round asks of the world. Several may be asked at once; answers come in the same order. */
+export type Command =
+  | {
+      readonly kind: 'evaluate'
+      readonly role: Role
+      readonly context: Context
+      readonly ids: readonly string[]
+      /** Generations per example: draws `from` (included) to `to` (excluded). */
+      readonly draws: readonly [from: number, to: number]
+    }
+  | { readonly kind: 'propose'; readonly observation: Observation }
+  /** How much of the examples of a split stands in a context word for word. */
+  | { readonly kind: 'overlap'; readonly context: Context; readonly split: Split }
+
+export type Answer = (
+  | { readonly kind: 'score'; readonly score: Score; readonly rollouts: readonly Rollout[] }
+  | { readonly kind: 'overlap'; readonly share: number; readonly copied: readonly string[] }
+  | Edit
+) & { readonly cost: Cost }
+
+/** A coroutine of commands. */
+export type Ask<T> = Generator<readonly Command[], T, readonly Answer[]>
+
+/** A search strategy. */
+export interface Method {
+  readonly name: string
+  /** A chain needs the last round's result to start the next: more than one round in flight is refused. */
+  readonly sequential?: boolean
+  /** Which node next, on which batch; called only when a round may be planned. */
+  plan(state: State, options: Options): Pick<Plan, 'from' | 'batch' | 'part'>
+  round(view: View): Ask<readonly Outcome[]>
+}
+
+/** All that a round may look at. */
+export interface View {
+  readonly plan: Plan
+  readonly options: Options
+  /** The nodes of `plan.from`. */
+  readonly from: readonly Node[]
+  readonly best: Node | undefined
+  readonly history: Observation['history']
+  readonly earlier: Observation['earlier']
+}
+
+/** Scores a context on the holdout. */
+export function* scoreHoldout(view: View, context: Context): Ask<Score> {
+  const { splits, draws } = view.options
+  const [answer] = yield [{ kind: 'evaluate', role: 'holdout', context, ids: splits.holdout, draws: [0, draws] }]
+  return scoreIn(answer)
+}
+
+/** How a context does on the batch of this round; with the reference context beside it if the run wants that. */
+export function* observe(view: View, context: Context): Ask<Score & { readonly rollouts: readonly Rollout[] }> {
+  const ask = (role: 'batch' | 'reference', c: Context): Command => ({
+    kind: 'evaluate',
+    role,
+    context: c,
+    ids: view.plan.batch,
+    draws: [0, 1],
+  })
+  const commands = [ask('batch', context), ...(view.options.reference ? [ask('reference', view.options.context)] : [])]
+  const [answer] = yield commands
+  if (answer?.kind !== 'score') throw new TypeError(`expected a score, got ${answer?.kind}`)
+  return { ...answer.score, rollouts: answer.rollouts }
+}
+
+/** Asks the evolver for an edit of the round's first node. */
+export function* propose(view: View, seen: Score & { readonly rollouts: readonly Rollout[] }): Ask<Edit> {
+  const { plan, history, earlier, options } = view
+  const observation: Observation = {
+    node: view.from[0]!,
+    seen,
+    history,
+    earlier,
+    rules: options.rules,
+    part: plan.part,
+    hint: plan.hint,
+  }
+  const [answer] = yield [{ kind: 'propose', observation }]
+  if (answer?.kind !== 'edit' && answer?.kind !== 'invalid') throw new TypeError(`expected an edit, got ${answer?.kind}`)
+  return answer
+}
+
+/** The score of an answer. */
+export function scoreIn(answer: Answer | undefined): Score {
+  if (answer?.kind !== 'score') throw new TypeError(`expected a score, got ${answer?.kind}`)
+  return answer.score
+}
