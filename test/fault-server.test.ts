@@ -49,6 +49,16 @@ test('a call that its client gave up is in the log as not answered', async () =>
   await server.close()
 })
 
+test('a request that makes no sense is refused, and the server goes on', async () => {
+  const server = await startFaultServer()
+  const url = `${server.url}/chat/completions`
+  const statuses = []
+  for (const body of ['{', '{}', JSON.stringify({ model: 'toy', messages: [] })])
+    statuses.push((await fetch(url, { method: 'POST', body })).status)
+  await server.close()
+  expect(statuses).toEqual([400, 400, 200])
+})
+
 test('in the marks world more marks answer more questions, and an edit adds one', () => {
   const share = (marks: number): number => {
     const right = marksExamples(0, 100).filter(({ input, expected }) => {

@@ -180,7 +180,7 @@ async function firstLine(child: ChildProcess): Promise<string> {
 
 interface Chat {
   readonly model: string
-  readonly messages: readonly { readonly role: string; readonly content: string }[]
+  readonly messages: readonly { readonly role: string; readonly content: unknown }[]
   readonly max_tokens?: number
   readonly max_completion_tokens?: number
   readonly seed?: number
@@ -263,7 +263,7 @@ function serve({
   const server = createServer({ keepAliveTimeout: 60_000, requestTimeout: 0 }, (req, res) => {
     const route = routes[req.url ?? '']
     res.on('error', () => {}) // a client that went away; the log says so
-    if (route) text(req, (body) => route(body, res))
+    if (route) text(req, (body) => attempt(body, res, route))
     else json(res, 404, { error: { message: `no such path: ${req.url}` } })
   })
   setInterval(flush, 50)
@@ -277,6 +277,15 @@ function armed(faults: readonly Fault[]): (Fault & { seen: number; hits: number 
   return faults.map((fault) => ({ ...fault, seen: 0, hits: 0 }))
 }
 
+/** A body that makes no sense is the client's fault, and does not end the server. */
+function attempt(body: string, res: ServerResponse, route: (body: string, res: ServerResponse) => void): void {
+  try {
+    route(body, res)
+  } catch (error) {
+    json(res, 400, { error: { message: `bad request: ${error}` } })
+  }
+}
+
 function text(req: IncomingMessage, then: (body: string) => void): void {
   const chunks: Buffer[] = []
   req.on('data', (chunk: Buffer) => chunks.push(chunk))
@@ -285,7 +294,12 @@ function text(req: IncomingMessage, then: (body: string) => void): void {
 }
 
 function said(request: Chat, world: World): string {
-  if (world === 'marks') return marksAnswer(request.messages)
+  if (world === 'marks') {
+    // Messages of several parts come as lists.
+    return marksAnswer(
+      request.messages.map(({ content }) => ({ content: typeof content === 'string' ? content : JSON.stringify(content) })),
+    )
+  }
   const maxTokens = request.max_completion_tokens ?? request.max_tokens
   return JSON.stringify({ messages: request.messages, maxTokens, seed: request.seed })
 }
