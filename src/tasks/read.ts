@@ -1,5 +1,6 @@
 // Rows from data files, examples from rows, and the three splits. Nothing here guesses or skips: a row that can't be read, an id
 // given twice or a problem that is in two splits is the user's to fix, in one line.
+import { isUtf8 } from 'node:buffer'
 import { readFile } from 'node:fs/promises'
 import { brotliDecompressSync, gunzipSync, zstdDecompressSync } from 'node:zlib'
 import { ConfigError } from '../core/errors.ts'
@@ -90,27 +91,11 @@ export async function load(file: string): Promise<Buffer> {
 
 /** UTF-8 text without its byte order mark. @throws {ConfigError} naming the line that is not UTF-8. */
 export function decoded(file: string, bytes: Uint8Array): string {
-  const strict = new TextDecoder('utf-8', { fatal: true })
-  try {
-    return strict.decode(bytes)
-  } catch (cause) {
-    for (let line = 1, from = 0; from <= bytes.length; line++) {
-      const end = bytes.indexOf(0x0a, from)
-      const to = end < 0 ? bytes.length : end
-      if (!isUtf8(bytes.subarray(from, to)))
-        throw new ConfigError(`${file}:${line}: not UTF-8; save the file as UTF-8`, { cause })
-      from = to + 1
-    }
-    throw cause
-  }
-}
-
-function isUtf8(bytes: Uint8Array): boolean {
-  try {
-    new TextDecoder('utf-8', { fatal: true }).decode(bytes)
-    return true
-  } catch {
-    return false
+  if (isUtf8(bytes)) return new TextDecoder().decode(bytes)
+  for (let line = 1, from = 0; ; line++) {
+    const end = bytes.indexOf(0x0a, from)
+    if (end < 0 || !isUtf8(bytes.subarray(from, end))) throw new ConfigError(`${file}:${line}: not UTF-8; save the file as UTF-8`)
+    from = end + 1
   }
 }
 
