@@ -74,7 +74,8 @@ test.each([
 
 test('a folder without a subject, and a subject that is not there, are refused', async () => {
   await expect(mmluTask({ data: folder })).rejects.toThrow('is a folder; name a subject')
-  await expect(mmluTask({ data: folder, subject: 'art' })).rejects.toThrow(/art\.jsonl: no such file/)
+  await expect(mmluTask({ data: folder, subject: 'art' })).rejects.toThrow(/no sound item of the subject "art" \(have: s\)/)
+  await expect(mmluTask({ data: join(folder, 'none.jsonl') })).rejects.toThrow(/none\.jsonl: no such file/)
   await expect(mmluTask({ data: join(folder, 's.jsonl'), subject: 'art' })).rejects.toThrow(
     /no sound item of the subject "art" \(have: s\)/,
   )

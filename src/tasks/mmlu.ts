@@ -1,7 +1,7 @@
 // Multiple choice by subject: MMLU-Redux (arXiv:2406.04127) and sets of the same layout, such as MMLU-Pro-Redux: one JSON object
 // a line, `{ id, subject, question, choices[], answer }` with a 0-based `answer`. Items that an audit found unsound are left out;
 // where it found only the key to be wrong and names one choice as right, that choice is the key. Exact match of the letter.
-import { stat } from 'node:fs/promises'
+import { readdir, stat } from 'node:fs/promises'
 import { join } from 'node:path'
 import { z } from 'zod'
 import type { Context, Rules } from '../core/context.ts'
@@ -52,23 +52,27 @@ export async function mmluTask(options: MmluOptions): Promise<Task<Example, Comp
 }
 
 async function loadItems(data: string, subjects: readonly string[] | undefined): Promise<readonly Item[]> {
-  const folder = await stat(data).then(
-    (found) => found.isDirectory(),
-    () => false,
-  )
+  const folder = await isFolder(data)
   if (folder && !subjects) throw new ConfigError(`${data}: is a folder; name a subject, one of its files without .jsonl`)
-  const files = folder ? (subjects ?? []).map((subject) => join(data, `${subject}.jsonl`)) : [data]
-  const read = await Promise.all(files.map(async (file) => soundItems(await readRows(file), file)))
-  const items = read.flat().filter((item) => !subjects || subjects.includes(item.subject))
+  const inFolder = folder
+    ? (await readdir(data)).filter((file) => file.endsWith('.jsonl')).map((file) => file.slice(0, -'.jsonl'.length))
+    : []
+  const files = folder ? inFolder.filter((name) => subjects?.includes(name)).map((name) => join(data, `${name}.jsonl`)) : [data]
+  const items = (await Promise.all(files.map(async (file) => soundItems(await readRows(file), file)))).flat()
+  const have = folder ? inFolder : [...new Set(items.map((item) => item.subject))]
   const missing = subjects?.find((subject) => !items.some((item) => item.subject === subject))
-  if (missing !== undefined) {
-    const have = [...new Set(read.flat().map((item) => item.subject))]
-    throw new ConfigError(
-      `${data}: no sound item of the subject "${missing}" (have: ${have.slice(0, 10).join(', ')}${have.length > 10 ? ', …' : ''})`,
-    )
-  }
+  if (missing !== undefined)
+    throw new ConfigError(`${data}: no sound item of the subject "${missing}" (have: ${have.sort().join(', ')})`)
   if (items.length === 0) throw new ConfigError(`${data}: no sound item; check the file`)
-  return items
+  return subjects ? items.filter((item) => subjects.includes(item.subject)) : items
+}
+
+async function isFolder(path: string): Promise<boolean> {
+  try {
+    return (await stat(path)).isDirectory()
+  } catch {
+    return false // what is not there is named by its reader
+  }
 }
 
 const rowShape = z.object({

@@ -57,7 +57,7 @@ test.each<[string, Partial<QaOptions>, RegExp]>([
   [
     'no known input field',
     { data: rows.map(({ answer }) => ({ q: '?', answer })) },
-    /no field of all rows is called input, question, prompt, text; name it with "input" \(has: q, answer, id\)/,
+    /no field is called input or question or prompt or text; name it with "input" \(has: q, answer, id\)/,
   ],
   [
     'a template over a missing field',

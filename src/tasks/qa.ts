@@ -68,10 +68,10 @@ function templateOf(input: string): string {
 }
 
 function fieldOf(all: readonly Example[], known: readonly string[], option: string): string {
-  const field = known.find((name) => all.every((example) => present(example[name])))
+  const field = known.find((name) => all.some((example) => present(example[name])))
   if (field) return field
   throw new ConfigError(
-    `no field of all rows is called ${known.join(', ')}; name it with "${option}" (has: ${Object.keys(all[0] ?? {}).join(', ')})`,
+    `no field is called ${known.join(' or ')}; name it with "${option}" (has: ${Object.keys(all[0] ?? {}).join(', ')})`,
   )
 }
 
