@@ -60,6 +60,11 @@ test.each<[string, Partial<QaOptions>, RegExp]>([
     /no field is called input or question or prompt or text; name it with "input" \(has: q, answer, id\)/,
   ],
   [
+    'one row without the question',
+    { data: [...rows, { text: '?', answer: '1', topic: 'x' }] },
+    /example "r13" has no "question"/,
+  ],
+  [
     'a template over a missing field',
     { input: '{{question}} {{hint}}' },
     /example "r\d+" has no "hint" \(has: question, answer, topic, id\)/,
