@@ -12,6 +12,8 @@ export interface State {
   readonly open: Map<number, Plan>
   /** Last mean score of each train example under any context. */
   readonly lastSeen: Map<string, number>
+  /** Nodes whose context copies an example. */
+  readonly flagged: Set<number>
   /** Wishes not yet planned. */
   readonly wishes: (Steer & { wish: 'branch' | 'add' })[]
   best: Node | undefined
@@ -47,6 +49,7 @@ export function start(o: Options): State {
     edits: [],
     open: new Map(),
     lastSeen: new Map(),
+    flagged: new Set(),
     wishes: [],
     best: undefined,
     planned: -1,
@@ -114,6 +117,7 @@ function applyNode(s: State, fact: Outcome & { kind: 'scored' } & { round: numbe
   const node: Node = { id: s.nodes.length, parents: fact.parents, round: fact.round, context: fact.context, score: fact.score }
   s.nodes.push(node)
   s.tree.insert(node.score.mean)
+  if (fact.copied) s.flagged.add(node.id)
   const parent = s.nodes[fact.parents[0] ?? -1]
   if (parent) {
     const tried: Tried = { kind: 'scored', context: node.context, before: parent.score.mean, after: node.score.mean }

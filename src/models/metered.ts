@@ -109,6 +109,7 @@ export function meter<M>(wrap: (ask: Ask) => M, options: DoorOptions): Meter<M> 
       const past = new Past(key, recorded, grace)
       const costs: Cost[] = []
       let asked = 0
+      let broken: unknown
       const ask: Ask = async (call, own) => {
         const n = asked++
         const question = hash(call.question)
@@ -123,11 +124,18 @@ export function meter<M>(wrap: (ask: Ask) => M, options: DoorOptions): Meter<M> 
         const answer = await orAbort(
           options.gate.enter(() => made(call, place, signal, options)),
           signal,
-        )
+        ).catch((error: unknown) => {
+          broken ??= error
+          throw error
+        })
         costs.push(answer.cost)
         return answer.value
       }
-      return { model: wrap(ask), cost: () => sum(costs), close: () => past.close() }
+      const close = (): void => {
+        if (broken !== undefined) throw broken // also if the task caught it
+        past.close()
+      }
+      return { model: wrap(ask), cost: () => sum(costs), close }
     },
   }
 }

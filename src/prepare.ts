@@ -1,0 +1,307 @@
+// Everything a run needs, made from what the user said: task, splits, models with their meters, prices, settings. Nothing is spent here.
+import { hash as digest } from 'node:crypto'
+import { type Budget, type Cost, type Ledger, noCost } from './core/budget.ts'
+import { contextText, type Tokenizer } from './core/context.ts'
+import { ConfigError } from './core/errors.ts'
+import { type Evolver, evolver } from './core/evolver.ts'
+import type { Names, Options } from './core/facts.ts'
+import type { Meter } from './core/meter.ts'
+import type { Method } from './core/method.ts'
+import type { Model } from './core/model.ts'
+import { rng, shuffle } from './core/rng.ts'
+import type { Journal } from './core/store.ts'
+import { type Example, type Split, splits as splitNames, type Task } from './core/task.ts'
+import { functionTask } from './function-task.ts'
+import { type LanguageModel, languageModel, meteredAiSdk } from './models/ai-sdk.ts'
+import { type CallEvent, type Gate, gate, meteredModel } from './models/metered.ts'
+import { type Price, priceOf } from './models/prices.ts'
+import { resolveModel } from './models/resolve.ts'
+import { spoken } from './models/spoken.ts'
+import { type EvolveOptions, type ModelSpec, parseContext, parseSettings, roughTokenizer, type Settings } from './options.ts'
+import { loadSplits } from './tasks/read.ts'
+
+/** Who answers, in both shapes, and what it costs. */
+export interface Source extends AsyncDisposable {
+  readonly name: string
+  readonly model: Model
+  readonly languageModel: LanguageModel
+  readonly tokenizer?: Tokenizer
+  readonly price: Price | undefined
+}
+
+export interface Prepared extends AsyncDisposable {
+  readonly task: Task<Example, unknown, unknown>
+  readonly method: Method
+  readonly evolver: Evolver
+  readonly tokenizer: Tokenizer
+  readonly options: Options
+  readonly settings: Settings
+  readonly names: Names
+  readonly hashes: Readonly<Record<string, string>>
+  /** `evolve` is undefined where a function writes the edits. */
+  readonly sources: { readonly act: Source; readonly judge: Source; readonly evolve: Source | undefined }
+  /** Makes the meters of a run. */
+  meters(door: Door): Meters
+  /** A meter for the task on another model. */
+  meterOf(source: Source, door: Door): Meter<unknown>
+}
+
+export interface Door {
+  readonly journal: Pick<Journal, 'put'>
+  readonly ledger: Ledger
+  readonly signal: AbortSignal
+  readonly onCall: (event: CallEvent) => void
+}
+
+export interface Meters {
+  readonly act: Meter<unknown>
+  readonly judge: Meter<unknown>
+  readonly evolve: Meter<Model>
+}
+
+/** Resolves and checks everything. @throws {ConfigError} for whatever is the user's to fix. */
+export async function prepare(given: EvolveOptions): Promise<Prepared> {
+  const settings = parseSettings(given as unknown as Readonly<Record<string, unknown>>) // checked name by name
+  if (given.model === undefined)
+    throw new ConfigError('no model is given; say which one answers, such as openai:gpt-5-mini (--model)')
+  const isFunction = typeof given.task === 'function'
+  const task = isFunction ? await ownTask(given, settings) : await readyTask(given)
+  const cache = new Map<string, Promise<Source>>()
+  const find = (spec: ModelSpec): Promise<Source> => {
+    const key = typeof spec === 'string' ? spec : nameOf(spec)
+    const had = cache.get(key) ?? sourceOf(spec, given)
+    cache.set(key, had)
+    return had
+  }
+  const act = await find(given.model)
+  const judge = given.judge === undefined ? act : await find(given.judge)
+  const write = typeof given.evolver === 'function' && !('specificationVersion' in given.evolver) ? given.evolver : undefined
+  const evolve = write ? undefined : given.evolver === undefined ? act : await find(given.evolver as ModelSpec) // not a function
+  refuseUnpriced(settings.budget.usd, [act, judge, ...(evolve ? [evolve] : [])])
+  const tokenizer = given.tokenizer ?? act.tokenizer ?? roughTokenizer
+  const method = await methodOf(given.method ?? 'lse', settings)
+  if (method.sequential && settings.inFlight > 1) {
+    throw new ConfigError(
+      `method "${method.name}" is a chain: each round needs the last, so inFlight must be 1, not ${settings.inFlight}`,
+    )
+  }
+  const writer: Evolver = write ? { name: 'function', propose: async (o, call) => write(o, call) } : await modelEvolver(settings)
+  const options = optionsOf(task, settings, { act, evolve })
+  const names: Names = {
+    task: task.name,
+    method: method.name,
+    model: act.name,
+    evolver: `${writer.name}${evolve ? ` ${evolve.name}` : ''}`,
+    judge: judge.name,
+    tokenizer: tokenizer.name,
+  }
+  const gates = new Map<string, Gate>()
+  const gateOf = (source: Source): Gate => {
+    const had = gates.get(source.name) ?? gate(settings.concurrency)
+    gates.set(source.name, had)
+    return had
+  }
+  const behind = (source: Source, door: Door) => ({
+    ...door,
+    gate: gateOf(source),
+    retry: { retries: settings.retries },
+    timeout: settings.timeout * 1000,
+    name: source.name,
+    ...(source.price && { price: source.price }),
+  })
+  const meterOf = (source: Source, door: Door): Meter<unknown> =>
+    isFunction ? meteredAiSdk(source.languageModel, behind(source, door)) : meteredModel(source.model, behind(source, door))
+  return {
+    task,
+    method,
+    evolver: writer,
+    tokenizer,
+    options,
+    settings,
+    names,
+    hashes: hashesOf(task),
+    sources: { act, judge, evolve },
+    meterOf,
+    meters: (door) => ({
+      act: meterOf(act, door),
+      judge: meterOf(judge, door),
+      evolve: meteredModel(evolve?.model ?? noModel, behind(evolve ?? act, door)),
+    }),
+    async [Symbol.asyncDispose]() {
+      for (const source of cache.values()) await (await source)[Symbol.asyncDispose]()
+      await disposeTask(task)
+    },
+  }
+}
+
+/** A further model by name, for `transfer`. */
+export async function sourceOf(spec: ModelSpec, given: Pick<EvolveOptions, 'env' | 'baseUrl' | 'prices'>): Promise<Source> {
+  const env = given.env ?? process.env
+  const price = (name: string): Promise<Price | undefined> =>
+    priceOf(name, { ...(given.prices && { table: given.prices }), at: new Date() })
+  if (typeof spec === 'string') {
+    const found = await resolveModel(spec, { env, baseUrl: given.baseUrl })
+    return {
+      name: found.name,
+      model: found,
+      languageModel: found.languageModel ?? spoken(found),
+      ...(found.tokenizer && { tokenizer: found.tokenizer }),
+      price: await price(found.name),
+      [Symbol.asyncDispose]: async () => found[Symbol.asyncDispose]?.(),
+    }
+  }
+  const model: Model = 'sample' in spec ? spec : languageModel(spec)
+  const lm: LanguageModel = 'sample' in spec ? spoken(spec) : spec
+  return { name: model.name, model, languageModel: lm, price: await price(model.name), async [Symbol.asyncDispose]() {} }
+}
+
+function nameOf(spec: Exclude<ModelSpec, string>): string {
+  return 'sample' in spec ? spec.name : `${spec.provider}:${spec.modelId}`
+}
+
+async function ownTask(given: EvolveOptions, settings: Settings): Promise<Task<Example, unknown, unknown>> {
+  if (typeof given.task !== 'function' || !('score' in given))
+    throw new ConfigError('a task function needs a score function beside it')
+  if (given.data === undefined) throw new ConfigError('no data is given; name a file (.jsonl, .csv, .parquet) or give rows')
+  const { context, rules } = parseContext(given.context)
+  const { fractions, groupBy, score, task, name = 'task' } = given
+  const split = { seed: settings.seed, ...(fractions && { fractions }), ...(groupBy !== undefined && { groupBy }) }
+  const splits = await loadSplits(given.data, split)
+  return functionTask({ name, context, rules, splits, task: task as never, score }) as Task<Example, unknown, unknown>
+  // as: the context has the parts the function was typed for; the meter hands it the kind of model it wants
+}
+
+async function readyTask(given: EvolveOptions): Promise<Task<Example, unknown, unknown>> {
+  const task: unknown = await given.task
+  if (typeof task !== 'object' || task === null || !('run' in task) || !('examples' in task)) {
+    throw new ConfigError('task is neither a function nor a task; write one as in docs/guide/write-a-task.md')
+  }
+  const ready = task as Task<Example, unknown, unknown> // has a task's verbs
+  if (given.context === undefined) return ready
+  const { context, rules } = parseContext(given.context)
+  return Object.assign(Object.create(ready) as typeof ready, { seed: context, rules: { ...ready.rules, ...rules } })
+}
+
+async function disposeTask(task: object): Promise<void> {
+  if (Symbol.asyncDispose in task) await (task as AsyncDisposable)[Symbol.asyncDispose]()
+}
+
+async function modelEvolver(settings: Settings): Promise<Evolver> {
+  const { lseWriter } = await import('./methods/lse.ts')
+  return evolver(lseWriter(settings.template === undefined ? {} : { template: settings.template }))
+}
+
+const methods = ['lse', 'chain', 'best'] as const
+
+async function methodOf(method: string | Method, settings: Settings): Promise<Method> {
+  if (typeof method !== 'string') return method
+  const { lse, chain, best } = await import('./methods/lse.ts')
+  const c = settings.explore ?? (settings.protocol === 'paper' ? 2 : 0.1)
+  if (method === 'lse') return lse({ c })
+  if (method === 'chain') return chain()
+  if (method === 'best') return best()
+  throw new ConfigError(`unknown method "${method}" (have: ${methods.join(', ')})`)
+}
+
+const noModel: Model = {
+  name: 'none',
+  sample: () => Promise.reject(new ConfigError('the evolver is a function and has no model; give `evolver` a model to ask one')),
+}
+
+function refuseUnpriced(usd: number | undefined, sources: readonly Source[]): void {
+  const stray = sources.find((s) => s.price === undefined)
+  if (usd === undefined || !stray) return
+  throw new ConfigError(
+    `the price of ${stray.name} is not known, so a budget of $${usd} can't be kept; give it in \`prices\` (US dollars per million tokens: { "${stray.name}": { input, output } }), or budget calls or tokens`,
+  )
+}
+
+function hashesOf(task: Task<Example, unknown, unknown>): Readonly<Record<string, string>> {
+  const of = (split: Split): [string, string] => [
+    split,
+    sha(
+      task
+        .examples(split)
+        .map((e) => JSON.stringify(e))
+        .join('\n'),
+    ),
+  ]
+  return {
+    ...Object.fromEntries(splitNames.map(of)),
+    context: sha(JSON.stringify(task.seed)),
+    rules: sha(JSON.stringify(task.rules ?? {})),
+  }
+}
+
+/** 128 bits of SHA-256 as hex. */
+export function sha(text: string): string {
+  return digest('sha256', text).slice(0, 32)
+}
+
+/** Holdout problems from which on half are kept back to confirm the best on. Source: scoring simulation, docs/guide/read-a-report.md. */
+const enoughToConfirm = 200
+
+function optionsOf(
+  task: Task<Example, unknown, unknown>,
+  settings: Settings,
+  sources: { readonly act: Source; readonly evolve: Source | undefined },
+): Options {
+  const ids = (split: Split): readonly string[] => task.examples(split).map((e) => e.id)
+  for (const split of ['train', 'holdout', 'test'] as const) {
+    if (ids(split).length === 0) throw new ConfigError(`the ${split} split of task "${task.name}" is empty; give it examples`)
+  }
+  const paper = settings.protocol === 'paper'
+  const order = shuffle(ids('holdout'), rng(settings.seed, 'holdout'))
+  const keepBack = !paper && settings.choice !== 'mean' && settings.choice !== 'shrink' && order.length >= enoughToConfirm
+  const holdout = paper ? order.slice(0, 50) : keepBack ? order.slice(0, Math.ceil(order.length / 2)) : order
+  const confirm = keepBack ? order.slice(holdout.length) : []
+  if (settings.choice === 'confirm' && confirm.length === 0) {
+    throw new ConfigError(
+      `choice "confirm" needs ${enoughToConfirm} holdout problems, there are ${order.length}; leave choice out`,
+    )
+  }
+  const test = ids('test')
+  const choice = settings.choice ?? (paper ? 'mean' : confirm.length ? 'confirm' : holdout.length < 100 ? 'shrink' : 'mean')
+  return {
+    seed: settings.seed,
+    context: task.seed,
+    rules: task.rules ?? {},
+    splits: { train: ids('train'), holdout, confirm, test, ood: ids('ood') },
+    rounds: settings.rounds,
+    inFlight: settings.inFlight,
+    batch: settings.batch,
+    batches: settings.batches,
+    draws: settings.draws ?? (paper ? 8 : Math.max(1, Math.ceil(100 / holdout.length))),
+    testDraws: settings.testDraws ?? (test.length >= 150 ? 1 : Math.min(4, Math.ceil(200 / test.length))),
+    patience: settings.stop.after ?? 0,
+    budget: settings.budget as Budget, // zod's optional fields carry undefined in their types, never in the value
+    reference: settings.reference,
+    folds: settings.folds,
+    choice,
+    assumed: assumedCost(task, settings, sources),
+  }
+}
+
+/** Tokens an answer and an edit are assumed to have until some were seen. */
+const assumedAnswer = 300
+const assumedEdit = 1500
+
+function assumedCost(
+  task: Task<Example, unknown, unknown>,
+  settings: Settings,
+  { act, evolve }: { readonly act: Source; readonly evolve: Source | undefined },
+): { readonly rollout: Cost; readonly proposal: Cost } {
+  const some = task.examples('train').slice(0, 50)
+  const question = some.reduce((sum, e) => sum + roughTokenizer.count(task.show(e, undefined).question), 0) / some.length
+  const context = roughTokenizer.count(contextText(task.seed))
+  const cost = (input: number, output: number, price: Price | undefined): Cost => {
+    const usage = { input: Math.ceil(input), cached: 0, output, reasoning: 0 }
+    return { calls: 1, tokens: usage.input + output, usd: price?.(usage) ?? 0 }
+  }
+  return {
+    rollout: cost(context + question + 32, assumedAnswer, act.price),
+    proposal: evolve
+      ? cost(1000 + context * 2 + settings.batch * (question + assumedAnswer + 60), assumedEdit, evolve.price)
+      : noCost,
+  }
+}

@@ -1,0 +1,182 @@
+// A run told to people: lines while it goes, a report when it is done. Pure functions of facts and measurements.
+import { addCost, type Budget, type Cost } from './core/budget.ts'
+import { type Context, sizeOf, type Tokenizer } from './core/context.ts'
+import type { Fact, Names, Options, Result, Spent, StopReason } from './core/facts.ts'
+import type { Usage } from './core/model.ts'
+import type { Node } from './core/observation.ts'
+import { apply, type State, start } from './core/state.ts'
+import { smallestGain } from './core/statistics.ts'
+
+/** What was measured and is not canonical. */
+export interface Measured {
+  /** Seconds of wall clock over all the run's lives. */
+  readonly seconds: number
+  /** Bounds of calls whose answer was lost; they count as spent. */
+  readonly lost: Cost
+  /** Attempts that failed and were made again, in all lives. */
+  readonly failed: number
+  /** All that the budget was charged. */
+  readonly spent: Cost
+  /** Tokens of all answered calls of all lives. */
+  readonly usage: Usage
+  /** Lives of the run: 1 = never interrupted. */
+  readonly lives: number
+}
+
+/** What a run found, for people and programs. */
+export interface Report extends Result {
+  readonly run: string
+  readonly names: Names
+  readonly stop: { readonly why: StopReason; readonly detail?: string }
+  readonly seedContext: Context
+  readonly chosenContext: Context
+  /** Tokens of seed and chosen context. */
+  readonly size: { readonly seed: number; readonly chosen: number; readonly tokenizer: string }
+  readonly counts: {
+    readonly rounds: number
+    readonly nodes: number
+    readonly invalid: number
+    readonly rejected: number
+    readonly flagged: number
+  }
+  readonly splits: Readonly<Record<'train' | 'holdout' | 'confirm' | 'test' | 'ood', number>>
+  readonly draws: { readonly holdout: number; readonly test: number }
+  readonly inFlight: number
+  readonly spent: Spent
+  readonly budget: Budget
+  /** Half-width that a gain on this test split had to pass, as measured. */
+  readonly smallestGain: number
+  /** Whether a model of the run is a scripted stand-in, of which nothing can be claimed. */
+  readonly simulated: boolean
+  readonly measured: Measured
+}
+
+/** A run read back from its facts. */
+export interface Told {
+  readonly names: Names
+  readonly options: Options
+  readonly state: State
+}
+
+/** Folds facts. Undefined for a run that never started. */
+export function tell(facts: readonly Fact[]): Told | undefined {
+  const [first] = facts
+  if (first?.kind !== 'started') return undefined
+  const state = start(first.options)
+  for (const fact of facts) apply(state, fact)
+  return { names: first.names, options: first.options, state }
+}
+
+/** The report of a finished run; undefined before the test split was looked at. */
+export function reportOf(run: string, told: Told, measured: Measured, tokenizer: Tokenizer): Report | undefined {
+  const { state, options, names } = told
+  const { result } = state
+  if (!result || !state.stopped) return undefined
+  const seed = state.nodes[0]!.context
+  const chosen = state.nodes[result.chosen]!.context
+  const kinds = state.edits.map((e) => e.tried.kind)
+  const sizes = Object.entries(options.splits).map(([name, ids]) => [name, ids.length])
+  return {
+    ...result,
+    run,
+    names,
+    stop: state.stopped,
+    seedContext: seed,
+    chosenContext: chosen,
+    size: { seed: sizeOf(seed, tokenizer), chosen: sizeOf(chosen, tokenizer), tokenizer: tokenizer.name },
+    counts: {
+      rounds: state.editsPlanned,
+      nodes: state.nodes.length,
+      invalid: kinds.filter((k) => k === 'invalid').length,
+      rejected: kinds.filter((k) => k === 'rejected').length,
+      flagged: state.flagged.size,
+    },
+    splits: Object.fromEntries(sizes) as Report['splits'], // the same names
+    draws: { holdout: options.draws, test: options.testDraws },
+    inFlight: options.inFlight,
+    spent: state.spent,
+    budget: state.budget,
+    smallestGain: smallestGain({ n: result.gain.n, draws: options.testDraws, sd: result.gain.sd }),
+    simulated: isSimulated(names),
+    measured,
+  }
+}
+
+/** Names of scripted stand-ins begin so; reports say what they are. */
+export const simulatedPrefix = 'simulated:'
+
+export function isSimulated(names: Names): boolean {
+  return [names.model, names.evolver, names.judge].some((name) => name.includes(simulatedPrefix))
+}
+
+/** 0 improved, 3 no improvement shown, 4 the budget ended first. */
+export function exitCodeOf(report: Pick<Report, 'gain' | 'stop'>): 0 | 3 | 4 {
+  if (report.gain.shown) return 0
+  return report.stop.why === 'budget' ? 4 : 3
+}
+
+/** One line for a fact, or undefined for facts that say nothing new. `state` is the state after it. */
+export function lineOf(fact: Fact, state: State): string | undefined {
+  switch (fact.kind) {
+    case 'started':
+      return `${fact.names.method} on ${fact.names.task}: ${fact.names.model}, edits by ${fact.names.evolver}`
+    case 'scored':
+      return scoredLine(state.nodes.at(-1)!, state)
+    case 'rejected':
+      return `round ${fact.round}  node ${fact.parent}  edit not accepted: ${fact.reason}`
+    case 'invalid':
+      return `round ${fact.round}  node ${fact.parent}  no usable edit: ${fact.reason}`
+    case 'steered':
+      return `steered: ${steerText(fact)}`
+    case 'stopped':
+      return `stopped: ${fact.why}${fact.detail === undefined ? '' : ` (${fact.detail})`}`
+    case 'reported':
+      return gainLine(fact.result)
+    default:
+      return undefined
+  }
+}
+
+function scoredLine(node: Node, state: State): string {
+  const parent = state.nodes[node.parents[0] ?? -1]
+  const score = percent(node.score.mean)
+  if (!parent) return `${node.id === 0 ? 'seed' : `node ${node.id} (by hand)`}  holdout ${score}`
+  const change = `${points(node.score.mean - parent.score.mean)} from node ${parent.id}`
+  return `round ${node.round}  node ${node.id}  holdout ${score} (${change})${state.best === node ? '  best so far' : ''}`
+}
+
+function steerText(fact: Fact & { kind: 'steered' }): string {
+  if (fact.wish === 'branch') return `branch from node ${fact.node}${fact.hint === undefined ? '' : `, hint: ${fact.hint}`}`
+  if (fact.wish === 'prune') return `prune node ${fact.node}`
+  if (fact.wish === 'add') return 'a context written by hand'
+  if (fact.wish === 'extend') return `more ${[fact.rounds && 'rounds', fact.budget && 'budget'].filter(Boolean).join(' and ')}`
+  return fact.wish
+}
+
+/** "+4.2 points on test (95 % interval +1.1 to +7.3)" and what it means. */
+export function gainLine({ gain, chosen }: Pick<Result, 'gain' | 'chosen'>): string {
+  if (chosen === 0) return 'no improvement shown: no edit scored above the seed on the holdout'
+  const interval = `95 % interval ${points(gain.interval[0])} to ${points(gain.interval[1])}`
+  const text = `${points(gain.mean)} points on ${gain.n} test problems (${interval})`
+  return gain.shown ? `improved: ${text}` : `no improvement shown: ${text}`
+}
+
+/** A score as a percentage, "62.4 %". */
+export function percent(x: number): string {
+  return `${(100 * x).toFixed(1)} %`
+}
+
+/** A difference of scores in points, "+4.2". */
+export function points(x: number): string {
+  const text = (100 * x).toFixed(1)
+  return Number(text) === 0 ? '0.0' : x > 0 ? `+${text}` : text.replace('-', '−')
+}
+
+export function dollars(usd: number): string {
+  return `$${usd.toFixed(usd < 1 ? 4 : 2)}`
+}
+
+/** Everything a run has spent on purpose, by facts. */
+export function spentSum(spent: Spent): Cost {
+  return addCost(spent.act, spent.evolve)
+}
