@@ -15,7 +15,7 @@ import type { Journal, Store } from './core/store.ts'
 import type { CallEvent } from './models/metered.ts'
 import type { EvolveOptions, FunctionOptions, PartInput, TaskOptions } from './options.ts'
 import { type Prepared, prepare, sha } from './prepare.ts'
-import { lineOf, type Measured, type Report, reportOf, tell } from './report.ts'
+import { isSimulated, lineOf, type Measured, type Report, reportOf, simulatedNotice, tell } from './report.ts'
 
 /** Something that happened; `line` says it to people. */
 export interface RunEvent {
@@ -169,7 +169,8 @@ async function driven({ id, given, prepared, store, facts, options, log, wishes,
   for (const fact of facts) apply(mirror, fact)
   let count = facts.length
   const say = (fact: Fact): void => {
-    const line = lineOf(fact, mirror)
+    const told = lineOf(fact, mirror)
+    const line = fact.kind === 'reported' && isSimulated(prepared.names) ? `${simulatedNotice} (${told})` : told
     if (line !== undefined) log.push({ kind: fact.kind, line, fact })
   }
   if (count > 1) log.push({ kind: 'resumed', line: `resumed run ${id} after ${mirror.planned + 1} rounds` })

@@ -105,6 +105,8 @@ export function reportOf(run: string, told: Told, measured: Measured, tokenizer:
 /** Names of scripted stand-ins begin so; reports say what they are. */
 export const simulatedPrefix = 'simulated:'
 
+export const simulatedNotice = 'simulated model: shows the machinery, no improvement is claimed'
+
 export function isSimulated(names: Names): boolean {
   return [names.model, names.evolver, names.judge].some((name) => name.includes(simulatedPrefix))
 }

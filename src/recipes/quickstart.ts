@@ -1,0 +1,38 @@
+// `lamarck quickstart`: the whole road on the shop, with scripted stand-ins. It shows the machinery; no improvement is claimed.
+import { mkdirSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
+import { evolve, type Run } from '../evolve.ts'
+import { sqlTask } from '../tasks/sql/sql.ts'
+import { buildShop, shopQuestions } from './shop.ts'
+import { analyst, editor } from './stand-in.ts'
+
+export interface QuickstartOptions {
+  readonly store?: string
+  /** A run of that name is resumed. */
+  readonly id?: string
+  readonly signal?: AbortSignal
+  readonly seed?: number
+  readonly rounds?: number
+  /** Where the shop's database is written. */
+  readonly folder?: string
+}
+
+/** Evolves the shop's context. The run is in the store like any other. */
+export async function quickstart(options: QuickstartOptions = {}): Promise<Run> {
+  const { store, id, signal, seed = 0, rounds = 15, folder = '.lamarck' } = options
+  mkdirSync(folder, { recursive: true })
+  const database = join(folder, 'shop.sqlite')
+  rmSync(database, { force: true })
+  buildShop(database)
+  return evolve({
+    task: sqlTask({ name: 'shop', database, questions: shopQuestions() }),
+    model: analyst(),
+    evolver: editor(),
+    rounds,
+    inFlight: 2,
+    seed,
+    ...(store !== undefined && { store }),
+    ...(id !== undefined && { id }),
+    ...(signal && { signal }),
+  })
+}
