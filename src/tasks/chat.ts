@@ -11,7 +11,7 @@ import { textOf } from './template.ts'
 export interface ChatOptions {
   readonly name: string
   /** The context to start from. */
-  readonly seed: Context
+  readonly context: Context
   readonly rules?: Rules
   readonly splits: Splits
   /** The question put to the model. */
@@ -29,7 +29,7 @@ export const chatParams: Omit<Params, 'n' | 'seed'> = { maxTokens: 2048 }
 
 /** A task that asks the model once per attempt and grades the text of its answer. */
 export function chatTask(options: ChatOptions): Task<Example, Completion, Model> {
-  const { name, seed, rules, splits, prompt, grade, gold = goldOf, params = chatParams } = options
+  const { name, context: seed, rules, splits, prompt, grade, gold = goldOf, params = chatParams } = options
   const { messages = (context, example) => chat(context, prompt(example)) } = options
   return {
     name,

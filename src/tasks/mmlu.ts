@@ -41,7 +41,7 @@ export async function mmluTask(options: MmluOptions): Promise<Task<Example, Comp
   const subjects = [...new Set(items.map((item) => item.subject))]
   return chatTask({
     name: subjects.length === 1 ? `mmlu:${subjects[0]}` : 'mmlu',
-    seed: context,
+    context,
     ...(rules && { rules }),
     splits: await loadSplits(items, options),
     prompt: (example) => mmluPrompt(asItem(example)),

@@ -51,7 +51,7 @@ export async function promptfooTask(options: PromptfooOptions): Promise<Task<Exa
   const data: Data = suite.tests
   return chatTask({
     name: 'promptfoo',
-    seed,
+    context: seed,
     rules: Object.fromEntries(
       parts.map(({ name, content }) => [name, { ...rules?.[name], keep: [...marks(content), ...(rules?.[name]?.keep ?? [])] }]),
     ),

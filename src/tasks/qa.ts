@@ -52,7 +52,7 @@ export async function qaTask(options: QaOptions): Promise<Task<Example, Completi
   const question = (example: Example): string => fill(template, example)
   return chatTask({
     name,
-    seed: typeof context === 'string' ? { instructions: context } : context,
+    context: typeof context === 'string' ? { instructions: context } : context,
     ...(rules && { rules }),
     splits,
     prompt: question,
