@@ -50,7 +50,7 @@ export interface Store extends AsyncDisposable {
   lease(run: string, owner: string): Promise<AsyncDisposable>
   /** Leaves a wish for whoever runs the run; may come from another process. */
   steer(run: string, steer: Steer): Promise<void>
-  /** Takes the wishes left so far, oldest first; each is given once. */
+  /** The wishes left so far, oldest first. The next `append` of this handle to the run takes out those it was given, in its transaction. */
   inbox(run: string): Promise<readonly Steer[]>
   /** What was measured and is not canonical: times, lost spend, retries. Replaces what was there. */
   measure(run: string, measured: string): Promise<void>

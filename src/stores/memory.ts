@@ -13,6 +13,7 @@ export function memoryStore(): Store {
   const journals = new Map<string, Map<string, Entry>>()
   const holders = new Map<string, string>()
   const inboxes = new Map<string, string[]>()
+  const given = new Map<string, number>()
   const measures = new Map<string, string>()
 
   return {
@@ -28,6 +29,8 @@ export function memoryStore(): Store {
       if (kept.length !== expected)
         throw new StoreError(`run "${run}" has ${kept.length} facts, expected ${expected}: something else wrote to it; resume it`)
       kept.push(...more.map((fact) => JSON.stringify(fact)))
+      ofRun(inboxes, run, () => []).splice(0, given.get(run) ?? 0)
+      given.delete(run)
     },
     async facts(run, from = 0) {
       return (facts.get(run) ?? []).slice(from).map((fact) => JSON.parse(fact) as Fact) // only `append` writes facts
@@ -62,8 +65,9 @@ export function memoryStore(): Store {
       ofRun(inboxes, run, () => []).push(JSON.stringify(steer))
     },
     async inbox(run) {
-      const taken = ofRun(inboxes, run, () => []).splice(0)
-      return taken.map((steer) => JSON.parse(steer) as Steer) // only `steer` writes here
+      const left = ofRun(inboxes, run, () => [])
+      given.set(run, left.length)
+      return left.map((steer) => JSON.parse(steer) as Steer) // only `steer` writes here
     },
     async measure(run, measured) {
       measures.set(run, measured)

@@ -27,6 +27,8 @@ export class SqlStore implements Store {
   #beat: number
   #held: Map<string, AsyncDisposable> = new Map()
   #lost: Map<string, StoreError> = new Map()
+  /** Ids of the wishes that were given and are not yet facts. */
+  #given: Map<string, readonly number[]> = new Map()
   #rows: JournalRow[] = []
   #written: Promise<void> = Promise.resolve()
   #upserts: Map<number, CompiledQuery> = new Map()
@@ -82,6 +84,9 @@ export class SqlStore implements Store {
           .executeTakeFirstOrThrow()
         const found = Number(count) - Number(written)
         if (found !== expected) throw new StoreError(unexpected(run, expected, found))
+        const given = this.#given.get(run)
+        if (given) await tx.deleteFrom('inbox').where('run', '=', run).where('id', 'in', given).execute()
+        this.#given.delete(run)
       }),
     )
   }
@@ -138,9 +143,13 @@ export class SqlStore implements Store {
 
   inbox(run: string): Promise<readonly Steer[]> {
     return this.#do(async (db) => {
-      const taken = await db.deleteFrom('inbox').where('run', '=', run).returning(['id', 'steer']).execute()
-      taken.sort((a, b) => Number(a.id) - Number(b.id))
-      return taken.map((row) => JSON.parse(row.steer) as Steer) // only `steer` writes here
+      const left = await db.selectFrom('inbox').where('run', '=', run).select(['id', 'steer']).orderBy('id').execute()
+      if (left.length > 0)
+        this.#given.set(
+          run,
+          left.map((row) => row.id),
+        )
+      return left.map((row) => JSON.parse(row.steer) as Steer) // only `steer` writes here
     })
   }
 
