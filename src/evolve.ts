@@ -88,8 +88,8 @@ async function runIt(id: string, given: EvolveOptions, outside: Outside): Promis
   const shared = typeof given.store === 'object' ? given.store : undefined
   const store = shared ?? (await openStore((given.store as string | undefined) ?? defaultStore)) // not an object
   try {
+    await using _lease = await store.lease(id, 'evolve') // first: nobody else adds facts to those that are read
     const { facts, options } = await begin(store, id, prepared, outside.wishes)
-    await using _lease = await store.lease(id, 'evolve')
     return await driven({ id, given, prepared, store, facts, options, ...outside })
   } finally {
     if (!shared) await store[Symbol.asyncDispose]()
@@ -144,10 +144,11 @@ function difference(a: Fact & { kind: 'started' }, b: Fact & { kind: 'started' }
   return Object.keys(x).find((key) => JSON.stringify(x[key]) !== JSON.stringify(y[key]))
 }
 
-/** More rounds or another budget than the run has now. */
+/** More rounds or other limits than the run has now; a limit left out stays. */
 function extension(state: State, options: Options): (Steer & { wish: 'extend' }) | undefined {
   const rounds = options.rounds > state.rounds ? { rounds: options.rounds } : {}
-  const budget = JSON.stringify(options.budget) === JSON.stringify(state.budget) ? {} : { budget: options.budget }
+  const changed = Object.entries(options.budget).filter(([unit, limit]) => limit !== state.budget[unit as keyof Budget]) // its keys
+  const budget = changed.length > 0 ? { budget: Object.fromEntries(changed) } : {}
   return 'rounds' in rounds || 'budget' in budget ? { wish: 'extend', ...rounds, ...budget } : undefined
 }
 

@@ -129,7 +129,7 @@ export function lineOf(fact: Fact, state: State): string | undefined {
     case 'invalid':
       return `round ${fact.round}  node ${fact.parent}  no usable edit: ${fact.reason}`
     case 'steered':
-      return `steered: ${steerText(fact)}`
+      return `${fact.refused === undefined ? 'steered' : 'not done'}: ${steerText(fact)}${fact.refused === undefined ? '' : `: ${fact.refused}`}`
     case 'stopped':
       return `stopped: ${fact.why}${fact.detail === undefined ? '' : ` (${fact.detail})`}`
     case 'reported':

@@ -83,14 +83,16 @@ async function evaluate<E extends Example, O, M>(
     try {
       return await rollout(world, attempt, { ...place, shown: command.role === 'batch' || command.role === 'test' })
     } catch (error) {
-      if (mayBeCut && error instanceof BudgetError) return undefined
-      stop.abort(error)
+      if (!(error instanceof BudgetError)) stop.abort(error)
+      else if (mayBeCut) return undefined
       throw error
     }
   }
   const settled = await Promise.allSettled(pairs.map(one))
   if (stop.signal.aborted) throw stop.signal.reason
   place.signal.throwIfAborted()
+  const short = settled.find((r) => r.status === 'rejected')
+  if (short) throw short.reason // the budget: calls in flight beside the one it refused have ended and are kept
   const done = settled.flatMap((r) => (r.status === 'fulfilled' && r.value ? [r.value] : []))
   const cost = done.reduce((sum, d) => addCost(sum, d.cost), noCost)
   const complete = onlyComplete(done, to - from)

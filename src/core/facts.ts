@@ -142,7 +142,8 @@ export type Fact =
       readonly seen?: Score
       readonly reference?: number
     }
-  | ({ readonly kind: 'steered' } & Steer)
+  /** `refused` = why the wish could not be followed. */
+  | ({ readonly kind: 'steered'; readonly refused?: string } & Steer)
   | { readonly kind: 'stopped'; readonly why: StopReason; readonly detail?: string }
   | { readonly kind: 'reported'; readonly result: Result }
 

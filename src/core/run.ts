@@ -6,7 +6,7 @@ import type { Perform } from './evaluate.ts'
 import type { Fact, Options, Plan, Steer } from './facts.ts'
 import type { Method } from './method.ts'
 import { closingCost, decide, play } from './search.ts'
-import { apply, type State, start } from './state.ts'
+import { apply, objection, type State, start } from './state.ts'
 import type { Entry, Journal } from './store.ts'
 
 export interface Ports {
@@ -17,7 +17,7 @@ export interface Ports {
   readonly facts: readonly Fact[]
   /** Keeps new facts; resolves when they are durable. */
   readonly append: (facts: readonly Fact[]) => Promise<void>
-  /** Wishes left since the last call. */
+  /** Wishes left that are no facts yet; the next `append` makes them facts. */
   readonly inbox: () => Promise<readonly Steer[]>
   /** Resolves when it is worth looking into the inbox again. */
   readonly wait: () => Promise<void>
@@ -65,8 +65,7 @@ export async function drive(method: Method, o: Options, ports: Ports): Promise<S
   try {
     for (;;) {
       signal.throwIfAborted()
-      const steers = await ports.inbox()
-      await record(steers.map((steer): Fact => ({ kind: 'steered', ...steer })))
+      await record((await ports.inbox()).map((steer) => steered(s, steer)))
       if (s.result || (s.stopped && s.nodes.length === 0)) break
       for (const plan of s.open.values()) if (!live.has(plan.round) && (!s.stopped || plan.kind === 'close')) go(plan, true)
       for (let next = step(s, method, o, ports); next; next = step(s, method, o, ports)) {
@@ -82,6 +81,11 @@ export async function drive(method: Method, o: Options, ports: Ports): Promise<S
     throw ports.signal.aborted ? ports.signal.reason : (abort.signal.reason ?? error)
   }
   return s
+}
+
+function steered(s: State, steer: Steer): Fact {
+  const refused = objection(s, steer)
+  return { kind: 'steered', ...steer, ...(refused !== undefined && { refused }) }
 }
 
 function step(s: State, method: Method, o: Options, ports: Ports): Fact | undefined {

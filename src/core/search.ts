@@ -50,6 +50,7 @@ function isClosing(s: State): boolean {
 function stopNow(s: State, o: Options, limits: Limits): Fact | undefined {
   if (s.asked) return { kind: 'stopped', why: 'asked' }
   if (s.wishes.length === 0) {
+    if (s.tree.select({ kind: 'newest' }) === undefined) return { kind: 'stopped', why: 'asked', detail: 'every node is pruned' }
     if (s.best?.score.mean === 1) return { kind: 'stopped', why: 'perfect', detail: 'every holdout problem is right' }
     if (s.editsPlanned >= s.rounds) return { kind: 'stopped', why: 'rounds', detail: `${s.rounds} rounds` }
     if (o.patience > 0 && s.settledSinceGain >= o.patience) {

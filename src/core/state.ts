@@ -90,7 +90,7 @@ export function apply(s: State, fact: Fact): void {
       for (const [id, score] of Object.entries(fact.seen?.per ?? {})) s.lastSeen.set(id, score)
       return
     case 'steered':
-      applySteer(s, fact)
+      if (fact.refused === undefined) applySteer(s, fact)
       return
     case 'stopped':
       s.stopped = fact
@@ -136,6 +136,16 @@ function applySteer(s: State, steer: Steer): void {
   else if (steer.wish === 'prune') s.tree.prune(steer.node)
   else if (steer.wish === 'extend') extend(s, steer)
   else if (steer.wish === 'branch' || steer.wish === 'add') s.wishes.push(steer)
+}
+
+/** Why a wish can't be followed, or undefined if it can. */
+export function objection(s: State, steer: Steer): string | undefined {
+  const id = steer.wish === 'add' ? steer.parent : steer.wish === 'branch' || steer.wish === 'prune' ? steer.node : undefined
+  if (id !== undefined && !s.nodes[id]) return `there is no node ${id} (have: ${s.nodes.length})`
+  const seed = s.nodes[0]
+  if (steer.wish !== 'add' || !seed) return undefined
+  const [have, got] = [seed.context, steer.context].map((context) => Object.keys(context).join(', '))
+  return have === got ? undefined : `the parts must be ${have}; got ${got || 'none'}`
 }
 
 /** More rounds or budget reopen a run that had stopped. */

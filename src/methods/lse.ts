@@ -32,7 +32,7 @@ export function best(): Method {
 function searching(name: string, selection: Selection): Method {
   return {
     name,
-    plan: (s, o) => ({ from: [s.tree.select(selection)!], batch: nextBatch(s, o) }), // the seed is always there
+    plan: (s, o) => ({ from: [s.tree.select(selection)!], batch: nextBatch(s, o) }), // asked only while a node is open
     *round(view: View): Ask<readonly Outcome[]> {
       const [node] = view.from as [View['from'][number]] // an edit plan has a node
       const edit = yield* propose(view, yield* observe(view, node.context))
@@ -134,7 +134,7 @@ function renderHistory(history: Observation['history'], data: (text: string) => 
 function renderEarlier(earlier: readonly Tried[], context: Context, data: (text: string) => string): string {
   if (earlier.length === 0) return 'None.'
   const lines = earlier.map((t) => {
-    if (t.kind === 'invalid') return `- could not be used: ${t.reason}`
+    if (t.kind === 'invalid') return `- could not be used:\n${data(t.reason)}`
     const verdict = t.kind === 'rejected' ? `not accepted: ${t.reason}` : `changed the score by ${signed(t.after - t.before)}`
     return `- ${verdict}\n${data(lineChanges(context, t.context))}`
   })
@@ -205,7 +205,7 @@ export function readEdit(completion: string, o: Observation): Edit {
   const [only] = names
   if (only === undefined) return invalid('every part is frozen')
   if (names.length === 1 && typeof o.node.context[only] === 'string' && !text.startsWith(`<part name="${only}">`)) {
-    return { kind: 'edit', context: { ...o.node.context, [only]: text }, completion }
+    return { kind: 'edit', context: { ...o.node.context, [only]: withEnds(text, o.node.context[only]) }, completion }
   }
   return readParts(text, o, names, completion)
 }
@@ -240,11 +240,17 @@ function readParts(text: string, o: Observation, names: readonly string[], compl
     const turns = typeof o.node.context[name] === 'string' ? undefined : readTurns(body)
     if (typeof o.node.context[name] !== 'string' && turns === undefined)
       return invalid(`part "${name}" has no <turn><input>…</input><output>…</output></turn>`)
-    found[name] = turns ?? body
+    found[name] = turns ?? withEnds(body, o.node.context[name])
   }
   const missing = names.find((name) => !(name in found))
   if (missing !== undefined) return invalid(`there is no <part name="${missing}">…</part> in it`)
   return { kind: 'edit', context: { ...o.node.context, ...found }, completion }
+}
+
+/** Answers come trimmed; white space at the ends of a part with regions lies outside them and must not change. */
+function withEnds(text: string, old: Part | undefined): string {
+  if (typeof old !== 'string' || !old.includes(regionStart)) return text
+  return `${/^\s*/.exec(old)?.[0]}${text.trim()}${/\s*$/.exec(old)?.[0]}`
 }
 
 function readTurns(body: string): readonly Turn[] | undefined {
