@@ -17,7 +17,8 @@ import { type CallEvent, type Gate, gate, meteredModel } from './models/metered.
 import { type Price, priceOf } from './models/prices.ts'
 import { resolveModel } from './models/resolve.ts'
 import { spoken } from './models/spoken.ts'
-import { type EvolveOptions, type ModelSpec, parseContext, parseSettings, roughTokenizer, type Settings } from './options.ts'
+import { type EvolveOptions, type ModelSpec, roughTokenizer } from './options.ts'
+import type { Settings } from './settings.ts'
 import { loadSplits } from './tasks/read.ts'
 
 /** Who answers, in both shapes, and what it costs. */
@@ -61,6 +62,7 @@ export interface Meters {
 
 /** Resolves and checks everything. @throws {ConfigError} for whatever is the user's to fix. */
 export async function prepare(given: EvolveOptions): Promise<Prepared> {
+  const { parseSettings } = await import('./settings.ts')
   const settings = parseSettings(given as unknown as Readonly<Record<string, unknown>>) // checked name by name
   if (given.model === undefined)
     throw new ConfigError('no model is given; say which one answers, such as openai:gpt-5-mini (--model)')
@@ -163,6 +165,7 @@ async function ownTask(given: EvolveOptions, settings: Settings): Promise<Task<E
   if (typeof given.task !== 'function' || !('score' in given))
     throw new ConfigError('a task function needs a score function beside it')
   if (given.data === undefined) throw new ConfigError('no data is given; name a file (.jsonl, .csv, .parquet) or give rows')
+  const { parseContext } = await import('./settings.ts')
   const { context, rules } = parseContext(given.context)
   const { fractions, groupBy, score, task, name = 'task' } = given
   const split = { seed: settings.seed, ...(fractions && { fractions }), ...(groupBy !== undefined && { groupBy }) }
@@ -178,6 +181,7 @@ async function readyTask(given: EvolveOptions): Promise<Task<Example, unknown, u
   }
   const ready = task as Task<Example, unknown, unknown> // has a task's verbs
   if (given.context === undefined) return ready
+  const { parseContext } = await import('./settings.ts')
   const { context, rules } = parseContext(given.context)
   return Object.assign(Object.create(ready) as typeof ready, { seed: context, rules: { ...ready.rules, ...rules } })
 }
