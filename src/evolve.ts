@@ -15,7 +15,7 @@ import type { Journal, Store } from './core/store.ts'
 import type { CallEvent } from './models/metered.ts'
 import type { EvolveOptions, FunctionOptions, PartInput, TaskOptions } from './options.ts'
 import { type Prepared, prepare, sha } from './prepare.ts'
-import { isSimulated, lineOf, type Measured, type Report, reportOf, simulatedNotice, tell } from './report.ts'
+import { isSimulated, lineOf, type Measured, type Report, reportOf, simulatedNotice, sizesOf, tell } from './report.ts'
 
 /** Something that happened; `line` says it to people. */
 export interface RunEvent {
@@ -89,7 +89,7 @@ async function runIt(id: string, given: EvolveOptions, outside: Outside): Promis
   const store = shared ?? (await openStore((given.store as string | undefined) ?? defaultStore)) // not an object
   try {
     await using _lease = await store.lease(id, 'evolve') // first: nobody else adds facts to those that are read
-    const { facts, options } = await begin(store, id, prepared, outside.wishes)
+    const { facts, options } = await begin(store, id, prepared, { wishes: outside.wishes, meta: given.meta ?? '{}' })
     return await driven({ id, given, prepared, store, facts, options, ...outside })
   } finally {
     if (!shared) await store[Symbol.asyncDispose]()
@@ -110,7 +110,7 @@ async function begin(
   store: Store,
   id: string,
   prepared: Prepared,
-  wishes: Steer[],
+  { wishes, meta }: { readonly wishes: Steer[]; readonly meta: string },
 ): Promise<{ facts: readonly Fact[]; options: Options }> {
   const { names, hashes, options } = prepared
   const facts = await store.facts(id)
@@ -118,7 +118,7 @@ async function begin(
   if (first === undefined) {
     const started: Fact = { kind: 'started', names, options, hashes }
     const isThere = (await store.runs()).some((run) => run.id === id)
-    if (!isThere) await store.create({ id, createdAt: Date.now(), meta: '{}' })
+    if (!isThere) await store.create({ id, createdAt: Date.now(), meta })
     await store.append(id, [started], 0)
     return { facts: [started], options }
   }
@@ -210,10 +210,10 @@ async function driven({ id, given, prepared, store, facts, options, log, wishes,
     })
   } finally {
     clock[Symbol.dispose]()
-    await store.measure(id, JSON.stringify(measure.snapshot(ledger.spent)))
+    await store.measure(id, JSON.stringify(measure.snapshot(ledger.spent, sizesOf(mirror, prepared.tokenizer))))
   }
   const told = { names: prepared.names, options, state: mirror }
-  const report = reportOf(id, told, measure.snapshot(ledger.spent), prepared.tokenizer)
+  const report = reportOf(id, told, measure.snapshot(ledger.spent, sizesOf(mirror, prepared.tokenizer)))
   if (!report) {
     const detail = mirror.stopped?.detail ?? 'budget'
     throw new BudgetError(`the budget (${detail}) ended before the seed context was scored; raise it and resume run ${id}`)
@@ -319,8 +319,9 @@ class Measure {
     this.failedCost = addCost(this.failedCost, event.cost)
   }
 
-  snapshot(spent: Cost): Measured {
+  snapshot(spent: Cost, size: Measured['size']): Measured {
     return {
+      ...(size && { size }),
       seconds: this.seconds,
       lost: this.#lost,
       failed: this.#past.failed + this.#failed,

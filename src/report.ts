@@ -6,6 +6,7 @@ import type { Usage } from './core/model.ts'
 import type { Node } from './core/observation.ts'
 import { apply, type State, start } from './core/state.ts'
 import { smallestGain } from './core/statistics.ts'
+import { roughTokenizer } from './options.ts'
 
 /** What was measured and is not canonical. */
 export interface Measured {
@@ -21,6 +22,8 @@ export interface Measured {
   readonly usage: Usage
   /** Lives of the run: 1 = never interrupted. */
   readonly lives: number
+  /** Tokens of seed and chosen context, once there is a result; `tokenizer` says by which count. */
+  readonly size?: { readonly seed: number; readonly chosen: number; readonly tokenizer: string }
 }
 
 /** What a run found, for people and programs. */
@@ -68,7 +71,7 @@ export function tell(facts: readonly Fact[]): Told | undefined {
 }
 
 /** The report of a finished run; undefined before the test split was looked at. */
-export function reportOf(run: string, told: Told, measured: Measured, tokenizer: Tokenizer): Report | undefined {
+export function reportOf(run: string, told: Told, measured: Measured): Report | undefined {
   const { state, options, names } = told
   const { result } = state
   if (!result || !state.stopped) return undefined
@@ -83,7 +86,8 @@ export function reportOf(run: string, told: Told, measured: Measured, tokenizer:
     stop: state.stopped,
     seedContext: seed,
     chosenContext: chosen,
-    size: { seed: sizeOf(seed, tokenizer), chosen: sizeOf(chosen, tokenizer), tokenizer: tokenizer.name },
+    // Where the run's own count was not kept (it was killed at its very end), the rule of thumb, which says so.
+    size: measured.size ?? tokensOf(seed, chosen, roughTokenizer),
     counts: {
       rounds: state.editsPlanned,
       nodes: state.nodes.length,
@@ -100,6 +104,16 @@ export function reportOf(run: string, told: Told, measured: Measured, tokenizer:
     simulated: isSimulated(names),
     measured,
   }
+}
+
+/** Tokens of seed and chosen context; undefined before there is a result. */
+export function sizesOf({ nodes, result }: State, tokenizer: Tokenizer): Measured['size'] {
+  if (!result) return undefined
+  return tokensOf(nodes[0]!.context, nodes[result.chosen]!.context, tokenizer)
+}
+
+function tokensOf(seed: Context, chosen: Context, tokenizer: Tokenizer): Report['size'] {
+  return { seed: sizeOf(seed, tokenizer), chosen: sizeOf(chosen, tokenizer), tokenizer: tokenizer.name }
 }
 
 /** Names of scripted stand-ins begin so; reports say what they are. */
