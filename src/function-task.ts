@@ -1,5 +1,6 @@
 // A task from the two functions a user writes.
 import type { Context, Rules } from './core/context.ts'
+import { truncateRepeats } from './core/repeats.ts'
 import type { Example, Grade, Shown, Task } from './core/task.ts'
 import type { Problem, ScoreFunction, TaskFunction, TaskModel } from './options.ts'
 import type { Splits } from './tasks/read.ts'
@@ -47,8 +48,9 @@ function shown(example: Example, output: unknown): Shown {
   const thinking = field(output, 'reasoningText')
   return {
     question: textOf(question === undefined ? fields : fields[question]),
-    answer: textOf(field(output, 'text') ?? output),
-    ...(typeof thinking === 'string' && thinking !== '' && { thinking }),
+    // a model that fell into a loop would fill the evolver's prompt with it
+    answer: output === undefined ? '' : truncateRepeats(textOf(field(output, 'text') ?? output)),
+    ...(typeof thinking === 'string' && thinking !== '' && { thinking: truncateRepeats(thinking) }),
     ...(gold !== undefined && { gold: textOf(fields[gold]) }),
   }
 }

@@ -80,6 +80,11 @@ export async function prepare(given: EvolveOptions): Promise<Prepared> {
   const write = typeof given.evolver === 'function' && !('specificationVersion' in given.evolver) ? given.evolver : undefined
   const evolve = write ? undefined : given.evolver === undefined ? act : await find(given.evolver as ModelSpec) // not a function
   refuseUnpriced(settings.budget.usd, [act, judge, ...(evolve ? [evolve] : [])])
+  if (task.ownCost === 'undeclared' && settings.budget.usd !== undefined) {
+    throw new ConfigError(
+      `task "${task.name}" may spend money by itself, so a budget of $${settings.budget.usd} can't be kept; declare \`cost\` (at most, an example) in the task, or budget calls, tokens or minutes`,
+    )
+  }
   const tokenizer = given.tokenizer ?? act.tokenizer ?? roughTokenizer
   const method = await methodOf(given.method ?? 'lse', settings)
   if (method.sequential && settings.inFlight > 1) {

@@ -151,6 +151,8 @@ async function rollout<E extends Example, O, M>(
   let output: O | undefined
   let grade: Grade | undefined
   let thrown: unknown
+  const { ownCost } = world.task
+  if (typeof ownCost === 'function') await act.charge(ownCost(example))
   try {
     output = await world.task.run({ context: attempt.context, example, model: act.model, draw, seed, signal })
     grade = await world.task.score(output, example, { model: judge.model, signal })

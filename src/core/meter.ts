@@ -6,6 +6,8 @@ import type { Entry } from './store.ts'
 export interface Scope<M> {
   /** A model whose calls belong to this scope. */
   readonly model: M
+  /** Reserves and records what the task spends by itself, beside its model. */
+  charge(cost: Cost): Promise<void>
   /** What the calls of this scope cost, replayed ones included; failed and lost attempts are not in it. */
   cost(): Cost
   /**

@@ -1,4 +1,5 @@
 // What is being solved: examples, a way to answer one under a context, and a grade.
+import type { Cost } from './budget.ts'
 import type { Context, Rules } from './context.ts'
 import type { Message, Model } from './model.ts'
 
@@ -50,6 +51,11 @@ export interface Task<E extends Example = Example, O = unknown, M = Model> {
   readonly rules?: Rules
   examples(split: Split): readonly E[]
   run(call: Call<E, M>): Promise<O>
+  /**
+   * What an attempt spends at most by itself, besides the model it is handed; reserved before it. `undeclared` = it may spend, and
+   * nobody said how much: a dollar budget is then refused.
+   */
+  readonly ownCost?: ((example: E) => Cost) | 'undeclared'
   /** `judge` is metered too. @throws {BadAnswer} to score 0 with feedback. */
   score(output: O, example: E, judge: { readonly model: M; readonly signal: AbortSignal }): Grade | Promise<Grade>
   show(example: E, output: O | undefined): Shown

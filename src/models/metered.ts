@@ -7,7 +7,7 @@ import pLimit from 'p-limit'
 import { addCost, type Cost, type Ledger, noCost } from '../core/budget.ts'
 import { BudgetError, ModelError, StoreError } from '../core/errors.ts'
 import type { Meter } from '../core/meter.ts'
-import { type Completion, inputBound, type Model, type Usage } from '../core/model.ts'
+import { type Completion, inputBound, type Model, noUsage, type Usage } from '../core/model.ts'
 import { rng } from '../core/rng.ts'
 import type { Entry, Journal } from '../core/store.ts'
 import { type Price, unpriced } from './prices.ts'
@@ -135,7 +135,17 @@ export function meter<M>(wrap: (ask: Ask) => M, options: DoorOptions): Meter<M> 
         if (broken !== undefined) throw broken // also if the task caught it
         past.close()
       }
-      return { model: wrap(ask), cost: () => sum(costs), close }
+      const charge = async (cost: Cost): Promise<void> => {
+        const send = async (): Promise<Answered<null>> => ({ value: null, usage: noUsage, cost })
+        await ask({
+          model: 'the task itself',
+          question: canonical(['own cost', cost]),
+          bound: cost,
+          params: { maxTokens: 0 },
+          send,
+        })
+      }
+      return { model: wrap(ask), charge, cost: () => sum(costs), close }
     },
   }
 }

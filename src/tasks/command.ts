@@ -9,6 +9,7 @@ import { availableParallelism, tmpdir } from 'node:os'
 import { basename, join } from 'node:path'
 import { kill } from 'node:process'
 import pLimit from 'p-limit'
+import type { Cost } from '../core/budget.ts'
 import { partText, type Rules, sameContext } from '../core/context.ts'
 import { ConfigError } from '../core/errors.ts'
 import type { Model } from '../core/model.ts'
@@ -33,6 +34,8 @@ export interface CommandOptions extends SplitOptions {
   readonly environment: Readonly<Record<string, string | undefined>>
   /** and those named here. */
   readonly env?: readonly string[]
+  /** What the command spends by itself at most, an attempt: needed for a dollar budget. */
+  readonly cost?: Partial<Cost>
 }
 
 /** What one run of the command came to. */
@@ -63,6 +66,7 @@ export async function commandTask(options: CommandOptions): Promise<Task<Example
     cwd,
     environment,
     env = [],
+    cost,
   } = options
   if (command.length === 0) throw new ConfigError('the command is empty; give a line for the shell or a list of words')
   if (!(timeout > 0)) throw new ConfigError(`timeout must be above 0 ms, got ${timeout}`)
@@ -75,6 +79,7 @@ export async function commandTask(options: CommandOptions): Promise<Task<Example
     name,
     seed,
     ...(rules && { rules }),
+    ownCost: cost === undefined ? 'undeclared' : () => ({ calls: 0, tokens: 0, usd: 0, ...cost }),
     examples: (split) => splits[split] ?? [],
     run: ({ context, example, seed: drawn, signal }) =>
       limit(async () => {
