@@ -280,7 +280,7 @@ async function load(packages: string | undefined): Promise<Library> {
     if (code !== 'ERR_MODULE_NOT_FOUND' && code !== 'MODULE_NOT_FOUND') throw cause
     const where = packages === undefined ? '' : ` in ${packages}`
     throw new MissingPackageError(
-      `${name} is not installed${where}: npm install --ignore-scripts ${name}@3.22.1 (85 instead of 725 MB, in a folder of its own: add --omit=optional @node-llama-cpp/linux-x64@3.22.1 or the build of your machine)`,
+      `${name} is not installed${where}: run npm install --ignore-scripts ${name}@3.22.1; or, 85 instead of 725 MB, in a folder of its own with --omit=optional and the build of your machine (such as @node-llama-cpp/linux-x64@3.22.1), and name that folder in LAMARCK_PACKAGES`,
       { cause },
     )
   }

@@ -11,7 +11,7 @@ export interface ResolveOptions {
   readonly env: Readonly<Record<string, string | undefined>>
   /** Where the provider's API is, in place of its own address. */
   readonly baseUrl?: string | undefined
-  /** For models in this process. */
+  /** For models in this process; node-llama-cpp is also looked for in the folder that the variable LAMARCK_PACKAGES names. */
   readonly local?: LlamaOptions
   readonly onWarning?: (warning: string) => void
 }
@@ -78,7 +78,8 @@ export async function resolveModel(spec: string, options: ResolveOptions): Promi
   if (!id) throw new ConfigError(`model "${spec}" is not provider:model (have: ${providers.join(', ')})`)
   if (provider === 'llamacpp') {
     const { llama } = await import('./llama.ts')
-    return llama(id, options.local)
+    const packages = options.env.LAMARCK_PACKAGES
+    return llama(id, { ...(packages && { packages }), ...options.local })
   }
   const lm = await chosen(provider, id, options)
   const { onWarning } = options
