@@ -141,12 +141,14 @@ test('a reused pid is not the holder, and a living one is however silent', () =>
 })
 
 test.runIf(existsSync('/proc/self/stat'))('a dead process that nobody reaped counts as dead', async () => {
-  // The shell becomes `tail`, which never waits for the shell's child.
-  const parent = spawn('sh', ['-c', 'true & echo $!; exec tail -f /dev/null'], { stdio: ['ignore', 'pipe', 'inherit'] })
-  const [pid] = await once(parent.stdout, 'data')
-  await vi.waitFor(() => expect(birth(Number(pid))).toBeUndefined())
-  expect(kill(Number(pid), 0)).toBe(true)
-  parent.kill('SIGKILL')
+  // The shell becomes `tail`, which never waits for the shell's child, and says its pid.
+  const program = 'exec 3<&0; cat <&3 & echo $! > "$0"; exec tail -f "$0" 3<&-'
+  using parent = spawn('sh', ['-c', program, join(folder, 'pid')], { stdio: ['pipe', 'pipe', 'ignore'] })
+  const pid = Number((await once(parent.stdout, 'data'))[0])
+  expect(birth(pid)).toBeDefined()
+  parent.stdin.end()
+  await vi.waitFor(() => expect(birth(pid)).toBeUndefined())
+  expect(kill(pid, 0)).toBe(true)
 })
 
 function faultOf(work: () => void): unknown {

@@ -1,5 +1,4 @@
 // A process that writes to a store until it is killed, and says after each write that was promised how much is kept.
-import { writeSync } from 'node:fs'
 import type { Store } from '../../src/core/store.ts'
 
 const address = process.argv[2] ?? ''
@@ -32,5 +31,5 @@ for (;;) {
 }
 
 function say(): void {
-  writeSync(1, `${JSON.stringify({ groups, turns })}\n`)
+  process.stdout.write(`${JSON.stringify({ groups, turns })}\n`) // synchronous for a pipe on POSIX
 }
