@@ -44,6 +44,11 @@ export class StoreError extends Error {
   override name = 'StoreError'
 }
 
+/** Training can't go on: a wrong shape, a loss that is not finite, a checkpoint that does not fit, a policy used after its step. */
+export class EngineError extends Error {
+  override name = 'EngineError'
+}
+
 /** Thrown by a task or score function to say: this answer is bad. It scores 0 and the evolver reads `feedback`. */
 export class BadAnswer extends Error {
   override name = 'BadAnswer'
