@@ -72,15 +72,19 @@ function serve(): void {
 /** Looks at memory and parent while the other thread is inside SQLite, and says on standard error how far that one is if it is slow. */
 function watch({ maxMemory, answered }: { maxMemory: number; answered: Int32Array }): void {
   const parent = process.ppid
+  const end = (): boolean => process.kill(process.pid, 'SIGKILL')
+  process.on('uncaughtException', end) // standard error is closed: the parent is gone
   let before = 0
   let told = 0
   setInterval(() => {
-    if (process.memoryUsage.rss() > maxMemory || process.ppid !== parent) process.kill(process.pid, 'SIGKILL')
+    if (process.ppid !== parent) end()
+    const isOver = process.memoryUsage.rss() > maxMemory
     const now = Atomics.load(answered, 0)
-    if (now === before && now !== told) {
+    if ((now === before || isOver) && now !== told) {
       told = now
       writeSync(2, `@${now}\n`)
     }
+    if (isOver) end()
     before = now
   }, watchEvery)
 }

@@ -6,6 +6,7 @@ import { hash } from 'node:crypto'
 import { statSync } from 'node:fs'
 import type { Socket } from 'node:net'
 import { availableParallelism } from 'node:os'
+import { resolve } from 'node:path'
 import { execPath } from 'node:process'
 import type { Readable, Writable } from 'node:stream'
 import { fileURLToPath } from 'node:url'
@@ -100,7 +101,7 @@ class Pool implements Sandbox {
     if (sql.length > maxSql) return { kind: 'error', why: 'size', message: `the SQL is longer than ${maxSql} characters` }
     // SQLite stops reading there: what follows would run unseen, or not at all.
     if (sql.includes('\0')) return { kind: 'error', why: 'sql', message: 'the SQL holds a NUL character' }
-    const query = { path: database, version: versionOf(database), sql }
+    const query = { path: resolve(database), version: versionOf(database), sql }
     return abortable(this.#cacheSize ? this.#remembered(query) : this.#run(query), signal)
   }
 
@@ -168,7 +169,7 @@ class Pool implements Sandbox {
       stdio: ['pipe', 'pipe', 'pipe'],
       env: {},
     })
-    const ended = new Promise<void>((resolve) => child.once('close', () => resolve()))
+    const ended = new Promise<void>((done) => child.once('close', () => done()))
     const timer = setTimeout(() => child.kill('SIGKILL'), startLimit)
     const worker: Worker = { child, jobs: [], received: 0, answered: 0, ended, ready: false, timer, complaint: '' }
     child.once('error', (cause) => {
@@ -279,15 +280,15 @@ function keepAlive({ child }: Worker, on: boolean): void {
 /** Path, size and time of change: another content is another database. */
 function versionOf(database: string): string {
   const stat = statSync(database, { throwIfNoEntry: false })
-  if (!stat?.isFile()) throw new ConfigError(`cannot read database "${database}": no such file`)
+  if (!stat?.isFile()) throw new ConfigError(`cannot read database "${database}": no such file; check the path`)
   return `${stat.mtimeMs}-${stat.size}`
 }
 
 function abortable<T>(result: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (!signal) return result
-  return new Promise((resolve, reject) => {
+  return new Promise((settle, reject) => {
     const abort = (): void => reject(signal.reason)
     signal.addEventListener('abort', abort, { once: true })
-    result.then(resolve, reject).finally(() => signal.removeEventListener('abort', abort))
+    result.then(settle, reject).finally(() => signal.removeEventListener('abort', abort))
   })
 }

@@ -70,7 +70,7 @@ export async function sqlTask(options: SqlOptions): Promise<SqlTask> {
   })
   const task = chatTask({
     name,
-    seed: context,
+    context,
     ...(rules && { rules }),
     splits: await loadSplits(sound, options),
     prompt: (example) => asQuestion(example).question,
