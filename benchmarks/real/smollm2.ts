@@ -114,7 +114,8 @@ const experiments: Readonly<Record<string, Experiment>> = {
   },
   mmlu: {
     title: 'MMLU-Redux, high school geography',
-    about: 'Sound items of one subject, free generation of at most 24 tokens, letter between <answer> tags. Chance is 25 %.',
+    about:
+      'Sound items of one subject, free generation of at most 24 tokens, letter between <answer> tags. Chance is 25 %: a gain up to there is the form of the answer, not knowledge.',
     seeds: [1],
     rounds: 4,
     format: 'chat',
@@ -210,7 +211,7 @@ async function section(name: string, experiment: Experiment, path: string): Prom
     about,
     '',
     `${new Date().toISOString().slice(0, 10)}, ${basename(path)}, ${format} format, greedy, 1 thread of ${cpus()[0]?.model.trim()}, Node ${process.version}: \`${command}\``,
-    `${rounds} rounds of LSE (P = 1), batch 10, one generation a problem, at most ${most} turns. Problems: ${splits.train} train, ${splits.holdout} holdout, ${splits.test} test.`,
+    `At most ${rounds} rounds of LSE (P = 1; a perfect holdout ends a run), batch 10, one generation a problem, at most ${most} turns. Problems: ${splits.train} train, ${splits.holdout} holdout, ${splits.test} test.`,
     '',
     '| split | holdout seed → chosen | test seed → chosen | gain on test [95 %] | shown | calls | input tokens (cached) | CPU-s |',
     '| --- | --- | --- | --- | --- | --- | --- | --- |',
