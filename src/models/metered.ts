@@ -104,23 +104,25 @@ export function gate(concurrency = 64): Gate {
 /** A meter whose scopes hand out what `wrap` makes of their door. */
 export function meter<M>(wrap: (ask: Ask) => M, options: DoorOptions): Meter<M> {
   const { hash = sha256, onCall = () => {}, signal: run, grace = 2_000 } = options
+  const either = joiner(run)
   return {
     open(round, key, recorded) {
-      const past = new Past(key, recorded, grace)
+      // A run holds thousands of scopes at once: one without a past makes nothing for it.
+      const past = recorded.length > 0 ? new Past(key, recorded, grace) : undefined
       const costs: Cost[] = []
       let asked = 0
       let broken: unknown
       const ask: Ask = async (call, own) => {
         const n = asked++
         const question = hash(call.question)
-        const signal = either(run, own)
-        const had = await past.take(question, signal)
+        const signal = either(own)
+        const had = await past?.take(question, signal)
         if (had) {
           costs.push(had.cost)
           onCall({ kind: 'replayed', model: call.model, key: had.key, ms: 0, cost: had.cost })
           return had.value as never // written by this same call in an earlier life: the questions are equal
         }
-        const place: Place = { round, key: `${key}/${n}~`, question, attempt: past.attempts(n) }
+        const place: Place = { round, key: `${key}/${n}~`, question, attempt: past?.attempts(n) ?? 0 }
         const answer = await orAbort(
           options.gate.enter(() => made(call, place, signal, options)),
           signal,
@@ -133,7 +135,7 @@ export function meter<M>(wrap: (ask: Ask) => M, options: DoorOptions): Meter<M> 
       }
       const close = (): void => {
         if (broken !== undefined) throw broken // also if the task caught it
-        past.close()
+        past?.close()
       }
       const charge = async (cost: Cost): Promise<void> => {
         const send = async (): Promise<Answered<null>> => ({ value: null, usage: noUsage, cost })
@@ -440,8 +442,15 @@ async function pause(ms: number, signal: AbortSignal | undefined): Promise<void>
   await orAbort(after(ms, undefined, signal ? { signal } : {}), signal)
 }
 
-function either(a: AbortSignal | undefined, b: AbortSignal | undefined): AbortSignal | undefined {
-  return a && b && a !== b ? AbortSignal.any([a, b]) : (a ?? b)
+/** Joins the run's signal with a call's. All calls of an evaluation have one signal between them, and so one joined with it. */
+function joiner(run: AbortSignal | undefined): (own: AbortSignal | undefined) => AbortSignal | undefined {
+  const made = new WeakMap<AbortSignal, AbortSignal>()
+  return (own) => {
+    if (!run || !own || run === own) return run ?? own
+    const both = made.get(own) ?? AbortSignal.any([run, own])
+    made.set(own, both)
+    return both
+  }
 }
 
 /** In an order of their own: calls made at once end in any order, and sums of fractions depend on it. */
