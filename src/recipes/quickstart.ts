@@ -1,13 +1,16 @@
 // `lamarck quickstart`: the whole road on the shop, with scripted stand-ins. It shows the machinery; no improvement is claimed.
 import { mkdirSync, rmSync } from 'node:fs'
 import { join } from 'node:path'
+import type { Store } from '../core/store.ts'
 import { evolve, type Run } from '../evolve.ts'
 import { sqlTask } from '../tasks/sql/sql.ts'
 import { buildShop, shopQuestions } from './shop.ts'
 import { analyst, editor } from './stand-in.ts'
 
 export interface QuickstartOptions {
-  readonly store?: string
+  readonly store?: string | Store
+  /** Free-form JSON, kept with a new run. */
+  readonly meta?: string
   /** A run of that name is resumed. */
   readonly id?: string
   readonly signal?: AbortSignal
@@ -19,7 +22,7 @@ export interface QuickstartOptions {
 
 /** Evolves the shop's context. The run is in the store like any other. */
 export async function quickstart(options: QuickstartOptions = {}): Promise<Run> {
-  const { store, id, signal, seed = 0, rounds = 15, folder = '.lamarck' } = options
+  const { store, meta, id, signal, seed = 0, rounds = 15, folder = '.lamarck' } = options
   mkdirSync(folder, { recursive: true })
   const database = join(folder, 'shop.sqlite')
   rmSync(database, { force: true })
@@ -32,6 +35,7 @@ export async function quickstart(options: QuickstartOptions = {}): Promise<Run> 
     inFlight: 2,
     seed,
     ...(store !== undefined && { store }),
+    ...(meta !== undefined && { meta }),
     ...(id !== undefined && { id }),
     ...(signal && { signal }),
   })

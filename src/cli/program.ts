@@ -1,0 +1,302 @@
+// The commands, their flags and examples. Each command's file is loaded when it runs, so that --help is fast.
+import { readFileSync } from 'node:fs'
+import { Argument, Command, CommanderError, InvalidArgumentError, Option } from 'commander'
+import type { ApplyFlags } from './apply.ts'
+import type { EstimateFlags } from './estimate.ts'
+import type { EvolveFlags } from './evolve.ts'
+import type { ExportFlags } from './export.ts'
+import type { InitFlags } from './init.ts'
+import type { QuickstartFlags } from './quickstart.ts'
+import type { ReportFlags } from './report.ts'
+import type { ResumeFlags } from './resume.ts'
+import type { RunsFlags } from './runs.ts'
+import type { StoreFlags } from './runs-in.ts'
+import type { StatusFlags } from './status.ts'
+import { type CommonFlags, oneLine, outliveReaders } from './terminal.ts'
+import type { TransferFlags } from './transfer.ts'
+
+/** Runs a command line, then ends the process with its exit code. */
+export async function main(argv: readonly string[]): Promise<void> {
+  outliveReaders()
+  process.on('uncaughtException', (error) => end(5, report(error, argv)))
+  let code = 0
+  const program = commands((exitCode) => (code = exitCode))
+  try {
+    await program.parseAsync(argv)
+  } catch (error) {
+    if (error instanceof CommanderError) code = error.exitCode === 0 ? 0 : 2
+    else return end(await codeFor(error), report(error, argv))
+  }
+  end(code)
+}
+
+async function codeFor(error: unknown): Promise<number> {
+  const { codeOf } = await import('./follow.ts')
+  return codeOf(error, false)
+}
+
+/** One line, or the stack with --verbose. */
+function report(error: unknown, argv: readonly string[]): string {
+  const isVerbose = argv.includes('--verbose') || Boolean(process.env.LAMARCK_DEBUG)
+  if (!(error instanceof Error)) return oneLine(`failed: ${String(error)}`)
+  return isVerbose ? (error.stack ?? error.message) : oneLine(error.message, 1000)
+}
+
+/** Sockets and timers that are still open end with the process; what was printed is out first. */
+function end(code: number, line?: string): void {
+  if (line !== undefined) process.stderr.write(`${line}\n`)
+  process.exitCode = code
+  process.stdout.write('', () => process.stderr.write('', () => process.exit(code)))
+}
+
+function commands(ended: (code: number) => void): Command {
+  const program = new Command('lamarck')
+    .description("Improves the context of an LLM application from the application's own failures.")
+    .version(version(), '--version')
+    .option('--store <store>', 'where runs are kept: a file, memory, or postgres://… (default: .lamarck/lamarck.db)')
+    .option('--quiet', 'print results, warnings and errors only')
+    .option('--no-color', 'no colours (also with NO_COLOR set)')
+    .option('--verbose', 'the whole stack of an error (also with LAMARCK_DEBUG set)')
+    .configureHelp({ showGlobalOptions: true })
+    .configureOutput({ outputError: (text, write) => write(`${oneLine(text)}; see lamarck --help\n`) })
+    .exitOverride()
+    .addHelpText(
+      'after',
+      examples(['lamarck init', 'lamarck evolve --model openai:gpt-5-mini --max-usd 5', 'lamarck report --html']),
+    )
+    .addHelpText(
+      'after',
+      '\nExit codes: 0 improved (or done), 2 yours to fix, 3 no improvement shown, 4 the budget ended first, 5 failed (can be resumed), 130 interrupted (can be resumed).',
+    )
+
+  /** A command whose file is loaded when it runs. */
+  const add = (usage: string, description: string, shown: readonly string[]): Command => {
+    const command = program.command(usage).description(description)
+    command.configureOutput({ outputError: (text, write) => write(`${oneLine(text)}; see lamarck ${command.name()} --help\n`) })
+    return command.exitOverride().addHelpText('after', examples(shown))
+  }
+  const act = async (work: Promise<number>): Promise<void> => ended(await work)
+
+  add('quickstart', 'show a whole run on a small shop, offline, with a scripted stand-in for the model', ['lamarck quickstart'])
+    .option('--seed <n>', 'of all chance', number)
+    .option('--id <name>', 'a name for the run')
+    .option('--json', 'one JSON object a line')
+    .action(async (_flags, command: Command) => {
+      const { quickstartCommand } = await import('./quickstart.ts')
+      await act(quickstartCommand(command.optsWithGlobals<QuickstartFlags>()))
+    })
+
+  add('init', 'write a config and example data that run as they are', [
+    'lamarck init',
+    'lamarck init sorting',
+    'lamarck init --from promptfooconfig.yaml',
+  ])
+    .argument('[folder]', 'where to; default: this folder')
+    .option('--from <suite>', 'wrap a promptfoo suite as the task')
+    .action(async (folder: string | undefined, _flags, command: Command) => {
+      const { initCommand } = await import('./init.ts')
+      await act(initCommand(folder, command.optsWithGlobals<InitFlags>()))
+    })
+
+  runFlags(
+    add('estimate', 'say what a run will take, and the smallest gain its test can show; spends nothing', [
+      'lamarck estimate --model openai:gpt-5-mini',
+      'lamarck estimate --rounds 50 --max-usd 5 --seconds-per-call 4',
+    ])
+      .argument('[config]', 'default: lamarck.config.ts')
+      .option('--seconds-per-call <s>', 'assumed for the time', number)
+      .option('--json', 'as one JSON object'),
+  ).action(async (config: string | undefined, _flags, command: Command) => {
+    const { estimateCommand } = await import('./estimate.ts')
+    await act(estimateCommand(config, command.optsWithGlobals<EstimateFlags>()))
+  })
+
+  runFlags(
+    add('evolve', 'improve the context of a config', [
+      'lamarck evolve --model openai:gpt-5-mini --evolver anthropic:claude-sonnet-4-5 --rounds 25 --max-usd 5',
+      'lamarck evolve my.config.ts --model openai-compatible:qwen3 --base-url http://127.0.0.1:8000/v1 --in-flight 4',
+      'lamarck evolve --json --quiet > events.jsonl',
+    ])
+      .argument('[config]', 'default: lamarck.config.ts')
+      .option('--id <name>', 'a name for the run; one that is there is resumed')
+      .option('--start-from <tree.json>', 'begin with the best instructions of a tree of the reference code')
+      .option('--json', 'one JSON object a line: events, then the report'),
+  ).action(async (config: string | undefined, _flags, command: Command) => {
+    const { evolveCommand } = await import('./evolve.ts')
+    await act(evolveCommand(config, command.optsWithGlobals<EvolveFlags>()))
+  })
+
+  add('runs', 'list the runs of this folder', ['lamarck runs'])
+    .option('--json', 'as one JSON list')
+    .action(async (_flags, command: Command) => {
+      const { runsCommand } = await import('./runs.ts')
+      await act(runsCommand(command.optsWithGlobals<RunsFlags>()))
+    })
+
+  add('status', 'say where a run stands, with its tree', ['lamarck status', 'lamarck status 20260102-k3f9 --json'])
+    .argument('[run]', 'default: the newest')
+    .option('--json', 'as one JSON object')
+    .action(async (run: string | undefined, _flags, command: Command) => {
+      const { statusCommand } = await import('./status.ts')
+      await act(statusCommand(run, command.optsWithGlobals<StatusFlags>()))
+    })
+
+  add('report', 'say what a run found', [
+    'lamarck report',
+    'lamarck report --html',
+    'lamarck report 20260102-k3f9 --html out.html',
+    'lamarck report --json',
+  ])
+    .argument('[run]', 'default: the newest')
+    .option('--html [file]', 'as one page that needs nothing else; default: lamarck-RUN.html')
+    .option('--json', 'as one JSON object')
+    .action(async (run: string | undefined, _flags, command: Command) => {
+      const { reportCommand } = await import('./report.ts')
+      await act(reportCommand(run, command.optsWithGlobals<ReportFlags>()))
+    })
+
+  runFlags(
+    add('resume', 'go on with a run that was stopped, or give it more', [
+      'lamarck resume',
+      'lamarck resume 20260102-k3f9 --rounds 40 --max-usd 10',
+    ])
+      .argument('[run]', 'default: the newest')
+      .option('--config <file>', 'where the config is now')
+      .option('--json', 'one JSON object a line: events, then the report'),
+  ).action(async (run: string | undefined, _flags, command: Command) => {
+    const { resumeCommand } = await import('./resume.ts')
+    await act(resumeCommand(run, command.optsWithGlobals<ResumeFlags>()))
+  })
+
+  for (const [wish, description] of [
+    ['stop', 'end the search of a running run; it looks at test and reports'],
+    ['pause', 'plan no further round until `continue`'],
+    ['continue', 'go on after `pause`'],
+  ] as const) {
+    add(wish, description, [`lamarck ${wish}`, `lamarck ${wish} 20260102-k3f9`])
+      .argument('[run]', 'default: the newest')
+      .action(async (run: string | undefined, _flags, command: Command) => {
+        const { steerCommand } = await import('./steer.ts')
+        await act(steerCommand(run, { wish }, command.optsWithGlobals<CommonFlags & StoreFlags>()))
+      })
+  }
+
+  add('branch', 'make the next edit from a node of your choice', [
+    'lamarck branch 3',
+    'lamarck branch 3 --hint "say what to do with empty fields"',
+  ])
+    .addArgument(node)
+    .option('--hint <text>', 'advice for the evolver')
+    .option('--run <run>', 'default: the newest')
+    .action(async (at: number, { hint, run }: { hint?: string; run?: string }, command: Command) => {
+      const { steerCommand } = await import('./steer.ts')
+      const steer = { wish: 'branch', node: at, ...(hint !== undefined && { hint }) } as const
+      await act(steerCommand(run, steer, command.optsWithGlobals<CommonFlags & StoreFlags>()))
+    })
+
+  add('prune', 'never edit a node again', ['lamarck prune 5', 'lamarck prune 5 --run 20260102-k3f9'])
+    .addArgument(node)
+    .option('--run <run>', 'default: the newest')
+    .action(async (at: number, { run }: { run?: string }, command: Command) => {
+      const { steerCommand } = await import('./steer.ts')
+      await act(steerCommand(run, { wish: 'prune', node: at }, command.optsWithGlobals<CommonFlags & StoreFlags>()))
+    })
+
+  add('diff', 'compare two contexts of a run', ['lamarck diff', 'lamarck diff 0 7', 'lamarck diff 20260102-k3f9 2 7'])
+    .argument('[run-and-nodes...]', 'default: the newest run, seed and chosen')
+    .action(async (args: string[], _flags, command: Command) => {
+      const { diffCommand } = await import('./diff.ts')
+      await act(diffCommand(args, command.optsWithGlobals<CommonFlags & StoreFlags>()))
+    })
+
+  runFlags(
+    add('transfer', 'score seed and chosen context with other models, on the same test problems', [
+      'lamarck transfer --models openai:gpt-5-mini,openai:gpt-5-nano --max-usd 2',
+    ])
+      .requiredOption('--models <a,b>', 'models, with commas between', (text: string) =>
+        text
+          .split(',')
+          .map((s) => s.trim())
+          .filter(Boolean),
+      )
+      .option('--run <run>', 'default: the newest')
+      .option('--config <file>', 'where the config is now')
+      .option('--json', 'as one JSON list'),
+  ).action(async (_flags, command: Command) => {
+    const { transferCommand } = await import('./transfer.ts')
+    await act(transferCommand(command.optsWithGlobals<TransferFlags>()))
+  })
+
+  add('apply', 'write the context of a run into a file: all of it, or between <!-- evolve --> and <!-- /evolve -->', [
+    'lamarck apply best prompt.txt',
+    'lamarck apply 20260102-k3f9 AGENTS.md --part instructions',
+  ])
+    .argument('<run>', 'its name, or best for the newest')
+    .argument('<file>')
+    .option('--part <name>', 'of a context with several')
+    .option('--force', 'also if no improvement was shown, and over any text')
+    .action(async (run: string, file: string, _flags, command: Command) => {
+      const { applyCommand } = await import('./apply.ts')
+      await act(applyCommand(run, file, command.optsWithGlobals<ApplyFlags>()))
+    })
+
+  add('export', 'print the context of a run in the shape of where it goes', [
+    'lamarck export --to text > prompt.txt',
+    'lamarck export --to ai-sdk > src/context.ts',
+    'lamarck export 20260102-k3f9 --to tree-json > tree.json',
+  ])
+    .argument('[run]', 'default: the newest')
+    .addOption(
+      new Option('--to <shape>', 'what it is for')
+        .choices(['text', 'json', 'ai-sdk', 'agents-md', 'tree-json'])
+        .makeOptionMandatory(),
+    )
+    .option('--force', 'also if no improvement was shown')
+    .action(async (run: string | undefined, _flags, command: Command) => {
+      const { exportCommand } = await import('./export.ts')
+      await act(exportCommand(run, command.optsWithGlobals<ExportFlags>()))
+    })
+  return program
+}
+
+const node = new Argument('<node>', 'its number, as `lamarck status` shows it').argParser((text: string) => {
+  if (/^\d+$/.test(text)) return Number(text)
+  throw new InvalidArgumentError('give the number of a node.')
+})
+
+function runFlags(command: Command): Command {
+  return command
+    .option('--model <model>', 'who answers: provider:model')
+    .option('--evolver <model>', 'who writes the edits; default: the same')
+    .option('--judge <model>', 'who judges inside scorers; default: the same')
+    .option('--method <name>', 'lse, chain or best')
+    .option('--rounds <n>', 'edits to make', number)
+    .option('--in-flight <n>', 'rounds at once; part of what makes a run repeatable', number)
+    .option('--batch <n>', 'fresh problems a round', number)
+    .option('--seed <n>', 'of all chance', number)
+    .option('--max-usd <n>', 'dollars at most', number)
+    .option('--max-calls <n>', 'model calls at most', number)
+    .option('--max-tokens <n>', 'tokens at most', number)
+    .option('--max-minutes <n>', 'minutes at most', number)
+    .option('--stop-after <n>', 'stop after so many rounds without gain', number)
+    .option('--protocol <name>', 'default or paper (50 problems × 8, as published)')
+    .option('--concurrency <n>', 'calls at once to one model', number)
+    .option('--timeout <s>', 'seconds that one call may take', number)
+    .option('--retries <n>', 'further attempts at a failed call', number)
+    .option('--base-url <url>', "where the provider's API is")
+}
+
+function number(text: string): number {
+  const n = Number(text)
+  if (text.trim() === '' || !Number.isFinite(n)) throw new InvalidArgumentError('give a number.')
+  return n
+}
+
+function examples(lines: readonly string[]): string {
+  return `\nExamples:\n${lines.map((line) => `  ${line}`).join('\n')}`
+}
+
+function version(): string {
+  const { version } = JSON.parse(readFileSync(new URL('../../package.json', import.meta.url), 'utf8')) as { version: string } // our own
+  return version
+}

@@ -1,0 +1,38 @@
+// lamarck quickstart
+import type { Run } from '../evolve.ts'
+import { follow } from './follow.ts'
+import { type Meta, type Opened, openFor, type StoreFlags } from './runs-in.ts'
+import { type CommonFlags, terminal } from './terminal.ts'
+
+export interface QuickstartFlags extends CommonFlags, StoreFlags {
+  readonly seed?: number
+  readonly id?: string
+  readonly json?: boolean
+}
+
+export async function quickstartCommand(flags: QuickstartFlags): Promise<number> {
+  await using opened = await openFor(flags)
+  const screen = terminal(flags)
+  const chosen = { ...(flags.seed !== undefined && { seed: flags.seed }), ...(flags.id !== undefined && { id: flags.id }) }
+  const code = await follow({
+    terminal: screen,
+    json: flags.json ?? false,
+    quiet: flags.quiet ?? false,
+    verbose: flags.verbose ?? false,
+    storeFlag: opened.flag,
+    start: (signal) => quickRun(opened, { ...chosen, signal }),
+  })
+  if (flags.json !== true) screen.say('For a task of your own: lamarck init')
+  return code
+}
+
+/** The quickstart's run, kept in a store. */
+export async function quickRun(
+  { store }: Opened,
+  { id, seed, signal }: { readonly id?: string; readonly seed?: number; readonly signal: AbortSignal },
+): Promise<Run> {
+  const { quickstart } = await import('../recipes/quickstart.ts')
+  const meta: Meta = { quickstart: seed === undefined ? {} : { seed } }
+  const given = { ...(id !== undefined && { id }), ...(seed !== undefined && { seed }) }
+  return quickstart({ ...given, store, meta: JSON.stringify(meta), signal })
+}

@@ -1,0 +1,47 @@
+// lamarck resume [run]
+
+import { ConfigError } from '../core/errors.ts'
+import { evolve } from '../evolve.ts'
+import type { EvolveOptions } from '../options.ts'
+import { loadConfig } from './config.ts'
+import type { EvolveFlags } from './evolve.ts'
+import { follow } from './follow.ts'
+import { overridesOf, together, withOverrides } from './overrides.ts'
+import { quickRun } from './quickstart.ts'
+import { configAt, type Found, findRun, metaOf, type Opened, openRuns } from './runs-in.ts'
+import { terminal } from './terminal.ts'
+
+export interface ResumeFlags extends EvolveFlags {
+  readonly config?: string
+}
+
+export async function resumeCommand(id: string | undefined, flags: ResumeFlags): Promise<number> {
+  await using opened = await openRuns(flags)
+  const found = await findRun(opened, id)
+  const { quickstart } = metaOf(found.row)
+  const options = quickstart ? undefined : await optionsOf(found, opened, flags)
+  return follow({
+    terminal: terminal(flags),
+    json: flags.json ?? false,
+    quiet: flags.quiet ?? false,
+    verbose: flags.verbose ?? false,
+    storeFlag: opened.flag,
+    start: (signal) =>
+      options
+        ? evolve({ ...options, id: found.row.id, store: opened.store, signal })
+        : quickRun(opened, { id: found.row.id, ...quickstart, signal }),
+  })
+}
+
+/** What a run was started with, and what the flags now say over it; its own limits stay unless the flags raise them. */
+export async function optionsOf(found: Found, opened: Opened, flags: ResumeFlags): Promise<EvolveOptions> {
+  const { config, overrides = {} } = metaOf(found.row)
+  if (config === undefined && flags.config === undefined) {
+    throw new ConfigError(
+      `run "${found.row.id}" was not started by lamarck evolve: name its config with --config, or resume it in code`,
+    )
+  }
+  const loaded = await loadConfig(flags.config ?? configAt(config ?? '', opened))
+  const { state } = found.told
+  return withOverrides(loaded, together(overrides, { budget: state.budget }, overridesOf(flags)))
+}
