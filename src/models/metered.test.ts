@@ -181,6 +181,25 @@ describe('a call', () => {
     expect(ledger.spent.tokens).toBe(31)
   })
 
+  test('of the rounds that wait, the one with the fewest calls left is let in first; each keeps its own order', async () => {
+    const door = gate(1)
+    const began: string[] = []
+    const call = (round: number, name: string): Promise<void> => door.enter(async () => void began.push(name), round)
+    const first = call(9, 'at once')
+    const all = [call(1, 'a1'), call(1, 'a2'), call(1, 'a3'), call(2, 'b1'), call(2, 'b2')]
+    await Promise.all([first, ...all])
+    expect(began).toEqual(['at once', 'b1', 'b2', 'a1', 'a2', 'a3'])
+  })
+
+  test('a call that throws hands its place on', async () => {
+    const door = gate(1)
+    const failed = door.enter(() => Promise.reject(new Error('broken')))
+    const next = door.enter(async () => 'in')
+    await expect(failed).rejects.toThrow('broken')
+    expect(await next).toBe('in')
+    expect(await door.enter(async () => 'free again')).toBe('free again')
+  })
+
   test('waiting for the limiter is ended by an abort, and never sent', async () => {
     const stop = new AbortController()
     const model = scripted(['never'])

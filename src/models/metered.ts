@@ -3,7 +3,6 @@
 // SDK model. What failed is billed as the provider may bill it: refusals cost nothing, all else counts as its whole bound.
 import { hash as digest } from 'node:crypto'
 import { setTimeout as after } from 'node:timers/promises'
-import pLimit from 'p-limit'
 import { addCost, type Cost, type Ledger, noCost } from '../core/budget.ts'
 import { BudgetError, ModelError, StoreError } from '../core/errors.ts'
 import type { Meter } from '../core/meter.ts'
@@ -62,8 +61,11 @@ export interface RetryOptions {
 
 /** One per provider and model, shared by every scope of a run. */
 export interface Gate {
-  /** Runs `work` when fewer than `concurrency` others run. */
-  enter<T>(work: () => Promise<T>): Promise<T>
+  /**
+   * Runs `work` when fewer than `concurrency` others run. Of the rounds that wait, the one with the fewest calls left is let in first:
+   * a batch or an edit does not stand behind the whole holdout of other rounds, and rounds in flight don't fall into step.
+   */
+  enter<T>(work: () => Promise<T>, round?: number): Promise<T>
   /** Keeps every call to this provider back for so many milliseconds from now. */
   rest(ms: number): void
   /** Resolves when nobody is kept back. */
@@ -88,10 +90,36 @@ export interface DoorOptions {
 
 /** Lets `concurrency` calls through at a time. */
 export function gate(concurrency = 64): Gate {
-  const limit = pLimit(concurrency)
+  const waiting = new Map<number, (() => void)[]>() // by round, never empty
+  let running = 0
   let closedUntil = 0
+  const handOn = (): void => {
+    let shortest: readonly [number, (() => void)[]] | undefined
+    for (const queued of waiting) if (!shortest || queued[1].length < shortest[1].length) shortest = queued
+    if (!shortest) {
+      running--
+      return
+    }
+    const [round, queue] = shortest
+    if (queue.length === 1) waiting.delete(round)
+    queue.shift()?.()
+  }
   return {
-    enter: (work) => limit(work),
+    async enter(work, round = 0) {
+      if (running < concurrency) running++
+      else {
+        await new Promise<void>((go) => {
+          const queue = waiting.get(round)
+          if (queue) queue.push(go)
+          else waiting.set(round, [go])
+        })
+      }
+      try {
+        return await work()
+      } finally {
+        handOn()
+      }
+    },
     rest(ms) {
       closedUntil = Math.max(closedUntil, Date.now() + ms)
     },
@@ -124,7 +152,7 @@ export function meter<M>(wrap: (ask: Ask) => M, options: DoorOptions): Meter<M> 
         }
         const place: Place = { round, key: `${key}/${n}~`, question, attempt: past?.attempts(n) ?? 0 }
         const answer = await orAbort(
-          options.gate.enter(() => made(call, place, signal, options)),
+          options.gate.enter(() => made(call, place, signal, options), round),
           signal,
         ).catch((error: unknown) => {
           broken ??= error
