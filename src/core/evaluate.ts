@@ -150,7 +150,7 @@ async function rollout<E extends Example, O, M>(
   const seed = seedOf(world.seed, example.id, draw)
   let output: O | undefined
   let grade: Grade | undefined
-  let thrown: unknown
+  let thrown: { readonly error: unknown } | undefined
   const { ownCost } = world.task
   if (typeof ownCost === 'function') await act.charge(ownCost(example))
   try {
@@ -158,13 +158,13 @@ async function rollout<E extends Example, O, M>(
     grade = await world.task.score(output, example, { model: judge.model, signal })
   } catch (error) {
     signal.throwIfAborted()
-    thrown = error
+    thrown = { error }
   }
   act.close()
   judge.close()
-  const { score, feedback = '' } = grade
-    ? validGrade(grade, example.id)
-    : { score: 0, feedback: badAnswer(thrown, example.id).message }
+  const { score, feedback = '' } = thrown
+    ? { score: 0, feedback: badAnswer(thrown.error, example.id).message }
+    : validGrade(grade, example.id)
   const what = world.task.show(example, output)
   const full: Rollout = { ...what, exampleId: example.id, draw, score, feedback }
   const kept: Rollout = shown ? full : { exampleId: example.id, draw, score, feedback: '', question: '', answer: '' }
@@ -201,9 +201,9 @@ function badAnswer(error: unknown, exampleId: string): Error {
   })
 }
 
-function validGrade(grade: Grade, exampleId: string): Grade {
+function validGrade(grade: Grade | undefined, exampleId: string): Grade {
   const score: unknown = grade?.score
-  if (typeof score === 'number' && score >= 0 && score <= 1) return grade
+  if (grade && typeof score === 'number' && score >= 0 && score <= 1) return grade
   const got = typeof score === 'number' ? String(score) : JSON.stringify(score)
   throw new ConfigError(`the score of example "${exampleId}" is ${got}: return { score } with a number from 0 to 1`)
 }
