@@ -55,7 +55,7 @@ function textOf(context: Context, name: string): string {
 }
 
 function partDiff(before: string, after: string, paint: Terminal['paint']): readonly string[] {
-  const { hunks } = structuredPatch('', '', before, after, undefined, undefined, { context: 3 })
+  const { hunks } = structuredPatch('', '', `${before}\n`, `${after}\n`, undefined, undefined, { context: 3 })
   return hunks.flatMap((hunk, i) => [
     ...(i > 0 ? [paint('cyan', '…')] : []),
     ...paired(hunk.lines.filter((line) => !line.startsWith('\\'))).flatMap((pair) =>

@@ -20,7 +20,7 @@ export async function evolveCommand(given: string | undefined, flags: EvolveFlag
   await using opened = await openFor(flags, config.options.store)
   const meta: Meta = { config: configFrom(config.file, opened), overrides: keepable(overrides) }
   const options = { ...withOverrides(config, overrides), ...id, store: opened.store, meta: JSON.stringify(meta) }
-  return follow({
+  return await follow({
     terminal: terminal(flags),
     json: flags.json ?? false,
     quiet: flags.quiet ?? false,

@@ -4,6 +4,7 @@ import type { Evolved, Run } from '../evolve.ts'
 import { exitCodeOf } from '../report.ts'
 import { reportText } from './report-text.ts'
 import { Screen } from './screen.ts'
+import { table } from './table.ts'
 import { oneLine, safe, type Terminal } from './terminal.ts'
 
 export interface Follow {
@@ -105,6 +106,10 @@ export function codeOf(error: unknown, isUnderway: boolean): number {
 }
 
 function nextSteps(id: string, improved: boolean, storeFlag: string): string {
-  const ship = improved ? `; lamarck apply ${id} FILE${storeFlag} writes the context into a file` : ''
-  return `lamarck report ${id} --html${storeFlag} shows every change; lamarck diff ${id}${storeFlag} compares seed and chosen${ship}`
+  const steps = [
+    [`lamarck report ${id} --html${storeFlag}`, 'every change on one page'],
+    [`lamarck diff ${id}${storeFlag}`, 'seed and chosen context compared'],
+    ...(improved ? [[`lamarck apply ${id} FILE${storeFlag}`, 'the context into a file of yours']] : []),
+  ]
+  return table(steps)
 }

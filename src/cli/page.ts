@@ -80,7 +80,8 @@ function curve(nodes: readonly Node[]): string {
   const [low, high] = range(means)
   const x = (round: number): number => box.left + (round / last) * (box.width - box.left - box.right)
   const y = (mean: number): number => box.top + ((high - mean) / (high - low)) * (box.height - box.top - box.bottom)
-  const ticks = Array.from({ length: 5 }, (_, i) => low + ((high - low) * i) / 4)
+  const every = [0.05, 0.1, 0.2].find((step) => (high - low) / step <= 5.01) ?? 0.25
+  const ticks = Array.from({ length: 21 }, (_, i) => i * every).filter((t) => t >= low - 1e-9 && t <= high + 1e-9)
   const grid = ticks.map(
     (t) =>
       `<line class="grid" x1="${box.left}" x2="${box.width - box.right}" y1="${fixed(y(t))}" y2="${fixed(y(t))}"/><text class="axis" x="${box.left - 6}" y="${fixed(y(t) + 4)}" text-anchor="end">${Math.round(100 * t)} %</text>`,
@@ -142,7 +143,7 @@ function tree({ nodes, best }: Page['state'], chosen: number): string {
 ${edges.join('\n')}
 ${dots.join('\n')}
 </svg></div>
-<p class="small">Number of the context and its holdout score; the darker, the higher. A thick ring is the chosen one.</p>`
+<p class="small">Number of the context and its holdout score; the stronger its colour, the higher. A thick ring is the chosen one.</p>`
 }
 
 interface Layout {
@@ -261,6 +262,7 @@ ins{background:var(--ins);text-decoration:none}
 del{background:var(--del)}
 svg{display:block}
 svg text{font:12px system-ui,sans-serif;fill:var(--ink)}
+.label{paint-order:stroke;stroke:var(--paper);stroke-width:4px}
 svg .axis{fill:var(--soft)}
 .curve{width:100%;height:auto;max-width:900px}
 .grid{stroke:var(--rule)}

@@ -79,6 +79,7 @@ function commands(ended: (code: number) => void): Command {
 
   add('quickstart', 'show a whole run on a small shop, offline, with a scripted stand-in for the model', ['lamarck quickstart'])
     .option('--seed <n>', 'of all chance', number)
+    .option('--rounds <n>', 'edits to make', number)
     .option('--id <name>', 'a name for the run')
     .option('--json', 'one JSON object a line')
     .action(async (_flags, command: Command) => {

@@ -6,6 +6,7 @@ import { type CommonFlags, terminal } from './terminal.ts'
 
 export interface QuickstartFlags extends CommonFlags, StoreFlags {
   readonly seed?: number
+  readonly rounds?: number
   readonly id?: string
   readonly json?: boolean
 }
@@ -13,14 +14,13 @@ export interface QuickstartFlags extends CommonFlags, StoreFlags {
 export async function quickstartCommand(flags: QuickstartFlags): Promise<number> {
   await using opened = await openFor(flags)
   const screen = terminal(flags)
-  const chosen = { ...(flags.seed !== undefined && { seed: flags.seed }), ...(flags.id !== undefined && { id: flags.id }) }
   const code = await follow({
     terminal: screen,
     json: flags.json ?? false,
     quiet: flags.quiet ?? false,
     verbose: flags.verbose ?? false,
     storeFlag: opened.flag,
-    start: (signal) => quickRun(opened, { ...chosen, signal }),
+    start: (signal) => quickRun(opened, flags, signal),
   })
   if (flags.json !== true) screen.say('For a task of your own: lamarck init')
   return code
@@ -29,10 +29,11 @@ export async function quickstartCommand(flags: QuickstartFlags): Promise<number>
 /** The quickstart's run, kept in a store. */
 export async function quickRun(
   { store }: Opened,
-  { id, seed, signal }: { readonly id?: string; readonly seed?: number; readonly signal: AbortSignal },
+  { id, seed, rounds }: Pick<QuickstartFlags, 'id' | 'seed' | 'rounds'>,
+  signal: AbortSignal,
 ): Promise<Run> {
   const { quickstart } = await import('../recipes/quickstart.ts')
-  const meta: Meta = { quickstart: seed === undefined ? {} : { seed } }
-  const given = { ...(id !== undefined && { id }), ...(seed !== undefined && { seed }) }
-  return quickstart({ ...given, store, meta: JSON.stringify(meta), signal })
+  const said = { ...(seed !== undefined && { seed }), ...(rounds !== undefined && { rounds }) }
+  const meta: Meta = { quickstart: said }
+  return quickstart({ ...said, ...(id !== undefined && { id }), store, meta: JSON.stringify(meta), signal })
 }

@@ -64,9 +64,9 @@ export function reportLines(report: Report): readonly Line[] {
     ['size', `${count(size.seed)} → ${count(size.chosen)} tokens (${size.tokenizer})`],
     ['overlap', (['train', 'holdout', 'test'] as const).map((name) => overlapText(name, report.overlap[name])).join(', ')],
     ['cost', `${costs(total)}${report.budget.usd === undefined ? '' : ` of ${dollars(report.budget.usd)}`}`],
-    ['  answers', costs(spent.act)],
-    ['  edits', costs(spent.evolve)],
-    ...(measured.lost.calls > 0 ? [['  lost', costs(measured.lost)] as const] : []),
+    ['', `answers ${costs(spent.act)}`],
+    ['', `edits ${costs(spent.evolve)}`],
+    ...(measured.lost.calls > 0 ? [['', `lost ${costs(measured.lost)}`] as const] : []),
     ['time', timeText(report)],
     ['stopped', `${stops[report.stop.why]}${report.stop.detail === undefined ? '' : ` (${report.stop.detail})`}`],
   ]

@@ -20,7 +20,7 @@ export async function resumeCommand(id: string | undefined, flags: ResumeFlags):
   const found = await findRun(opened, id)
   const { quickstart } = metaOf(found.row)
   const options = quickstart ? undefined : await optionsOf(found, opened, flags)
-  return follow({
+  return await follow({
     terminal: terminal(flags),
     json: flags.json ?? false,
     quiet: flags.quiet ?? false,
@@ -29,7 +29,7 @@ export async function resumeCommand(id: string | undefined, flags: ResumeFlags):
     start: (signal) =>
       options
         ? evolve({ ...options, id: found.row.id, store: opened.store, signal })
-        : quickRun(opened, { id: found.row.id, ...quickstart, signal }),
+        : quickRun(opened, { ...quickstart, ...flags, id: found.row.id }, signal),
   })
 }
 

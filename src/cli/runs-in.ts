@@ -31,7 +31,7 @@ export interface Found {
 export interface Meta {
   readonly config?: string
   readonly overrides?: Overrides
-  readonly quickstart?: { readonly seed?: number }
+  readonly quickstart?: { readonly seed?: number; readonly rounds?: number }
 }
 
 /** Opens the store of a command: the one named, that of the config, or the usual one. */

@@ -46,7 +46,7 @@ export class Screen implements Disposable {
   }
 
   #clear(): void {
-    if (this.#drawn > 0) this.#terminal.draw(`\u001b[${this.#drawn}A\u001b[0J`)
+    if (this.#drawn > 0) this.#terminal.draw(`\r\u001b[${this.#drawn}A\u001b[0J`)
     this.#drawn = 0
   }
 }

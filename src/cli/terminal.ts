@@ -57,7 +57,9 @@ export function safe(text: string): string {
 
 /** The same, in one line of at most `length` characters. */
 export function oneLine(text: string, length = 300): string {
-  const line = safe(text).replace(/\s*[\n\t]\s*/g, ' ').trim()
+  const line = safe(text)
+    .replace(/\s*[\n\t]\s*/g, ' ')
+    .trim()
   const chars = [...line]
   return chars.length > length ? `${chars.slice(0, length - 1).join('')}…` : line
 }
