@@ -24,7 +24,7 @@ export async function evolveCommand(given: string | undefined, flags: EvolveFlag
     terminal: terminal(flags),
     json: flags.json ?? false,
     quiet: flags.quiet ?? false,
-    verbose: flags.verbose ?? false,
+    verbose: flags.verbose ?? Boolean(process.env.LAMARCK_DEBUG),
     storeFlag: opened.flag,
     start: (signal) => evolve({ ...options, signal }),
   })

@@ -48,9 +48,10 @@ export async function follow({ terminal, json, quiet, verbose, storeFlag, start 
       terminal.warn(interrupted(resume))
       return 130
     }
-    terminal.warn(failure(error, verbose))
+    const code = codeOf(error, isUnderway)
+    terminal.warn(`${code === 5 ? 'failed: ' : ''}${failure(error, verbose)}`)
     if (isUnderway) terminal.warn(`the run is saved; go on with: ${resume}`)
-    return codeOf(error, isUnderway)
+    return code
   }
 }
 
@@ -93,9 +94,8 @@ function onSignal(then: (again: boolean) => void): Disposable {
 
 /** What went wrong, in one line; with its stack where that was asked for. */
 export function failure(error: unknown, verbose: boolean): string {
-  if (verbose && error instanceof Error) return safe(error.stack ?? error.message)
-  const message = error instanceof Error ? error.message : String(error)
-  return oneLine(error instanceof ConfigError || error instanceof BudgetError ? message : `failed: ${message}`, 1000)
+  if (!(error instanceof Error)) return oneLine(String(error))
+  return verbose ? safe(error.stack ?? error.message) : oneLine(error.message, 1000)
 }
 
 /** 2 where it is the user's to fix, 4 for a budget that ended too early, else 5. A store that can't even be opened is the user's. */

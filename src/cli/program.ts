@@ -18,28 +18,24 @@ import type { TransferFlags } from './transfer.ts'
 /** Runs a command line, then ends the process with its exit code. */
 export async function main(argv: readonly string[]): Promise<void> {
   outliveReaders()
-  process.on('uncaughtException', (error) => end(5, report(error, argv)))
+  process.on('uncaughtException', (error) => void fail(error, argv, true))
   let code = 0
   const program = commands((exitCode) => (code = exitCode))
   try {
     await program.parseAsync(argv)
   } catch (error) {
     if (error instanceof CommanderError) code = error.exitCode === 0 ? 0 : 2
-    else return end(await codeFor(error), report(error, argv))
+    else return fail(error, argv, false)
   }
   end(code)
 }
 
-async function codeFor(error: unknown): Promise<number> {
-  const { codeOf } = await import('./follow.ts')
-  return codeOf(error, false)
-}
-
-/** One line, or the stack with --verbose. */
-function report(error: unknown, argv: readonly string[]): string {
+/** One line on stderr, or the stack with --verbose. Who has begun something has printed more already. */
+async function fail(error: unknown, argv: readonly string[], isUnderway: boolean): Promise<void> {
+  const { codeOf, failure } = await import('./follow.ts')
+  const code = codeOf(error, isUnderway)
   const isVerbose = argv.includes('--verbose') || Boolean(process.env.LAMARCK_DEBUG)
-  if (!(error instanceof Error)) return oneLine(`failed: ${String(error)}`)
-  return isVerbose ? (error.stack ?? error.message) : oneLine(error.message, 1000)
+  end(code, `${code === 5 ? 'failed: ' : ''}${failure(error, isVerbose)}`)
 }
 
 /** Sockets and timers that are still open end with the process; what was printed is out first. */

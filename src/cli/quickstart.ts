@@ -18,7 +18,7 @@ export async function quickstartCommand(flags: QuickstartFlags): Promise<number>
     terminal: screen,
     json: flags.json ?? false,
     quiet: flags.quiet ?? false,
-    verbose: flags.verbose ?? false,
+    verbose: flags.verbose ?? Boolean(process.env.LAMARCK_DEBUG),
     storeFlag: opened.flag,
     start: (signal) => quickRun(opened, flags, signal),
   })

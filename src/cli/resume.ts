@@ -24,7 +24,7 @@ export async function resumeCommand(id: string | undefined, flags: ResumeFlags):
     terminal: terminal(flags),
     json: flags.json ?? false,
     quiet: flags.quiet ?? false,
-    verbose: flags.verbose ?? false,
+    verbose: flags.verbose ?? Boolean(process.env.LAMARCK_DEBUG),
     storeFlag: opened.flag,
     start: (signal) =>
       options
