@@ -3,7 +3,6 @@
 // ends can only be killed. A second thread ends the process when it holds too much memory or its parent is gone.
 import { writeSync } from 'node:fs'
 import process from 'node:process'
-import type { StatementSync } from 'node:sqlite'
 import { constants, DatabaseSync } from 'node:sqlite'
 import { isMainThread, Worker, workerData } from 'node:worker_threads'
 import type { Equality, Result, Value } from './result.ts'
@@ -22,6 +21,8 @@ export interface Query {
   readonly path: string
   readonly version: string
   readonly sql: string
+  /** Whether to take the rows one by one and stop at a limit; else all at once, which is faster and may end the process. */
+  readonly careful: boolean
 }
 
 /** What one line answers; `broken` = the database file's fault, not the query's. */
@@ -64,6 +65,7 @@ function serve(): void {
       out = ''
       written = performance.now()
     }
+    for (const connection of open.values()) endReading(connection)
     if (out) process.stdout.write(out)
   })
   process.stdin.on('end', () => process.exit())
@@ -91,20 +93,38 @@ function watch({ maxMemory, answered }: { maxMemory: number; answered: Int32Arra
 
 interface Connection {
   readonly db: DatabaseSync
+  /** Whether the statement is our own: no authorizer then. */
+  trusted: boolean
   /** Whether the authorizer said no since this was last set to false. */
   refused: boolean
+}
+
+/** Queries that arrive together share a transaction: the file is locked and looked at once. */
+function beginReading(connection: Connection): void {
+  if (!connection.db.isTransaction) trustedly(connection, 'BEGIN')
+}
+
+function endReading(connection: Connection): void {
+  if (connection.db.isTransaction) trustedly(connection, 'COMMIT')
+}
+
+function trustedly(connection: Connection, sql: string): void {
+  connection.trusted = true
+  connection.db.exec(sql)
+  connection.trusted = false
 }
 
 function answer(query: Query, setup: Setup, open: Map<string, Connection>): Reply {
   let connection: Connection
   try {
     connection = connect(query, setup, open)
+    beginReading(connection)
   } catch (cause) {
     return { kind: 'broken', message: cause instanceof Error ? cause.message : String(cause) }
   }
   connection.refused = false
   try {
-    return run(connection, query.sql, setup)
+    return run(connection, query, setup)
   } catch (cause) {
     // The errors of node:sqlite carry SQLite's extended result code; others have none.
     const { errcode = 0, message = '' } = cause as { errcode?: number; message?: string }
@@ -135,9 +155,9 @@ function connect({ path, version }: Query, setup: Setup, open: Map<string, Conne
   })
   // Sorting in memory, where the watching thread sees it, and never in files that could fill the disk.
   db.exec('PRAGMA temp_store = MEMORY; PRAGMA cache_size = -16000; SELECT count(*) FROM sqlite_schema')
-  const connection: Connection = { db, refused: false }
+  const connection: Connection = { db, trusted: false, refused: false }
   db.setAuthorizer((action, name, value) => {
-    if (isReading(action, name, value)) return SQLITE_OK
+    if (connection.trusted || isReading(action, name, value)) return SQLITE_OK
     connection.refused = true
     return SQLITE_DENY
   })
@@ -157,27 +177,27 @@ function isReading(action: number, name: string | null, value: string | null): b
   return action === SQLITE_SELECT || action === SQLITE_READ || action === SQLITE_RECURSIVE
 }
 
-function run({ db }: Connection, sql: string, setup: Setup): Result {
+function run({ db }: Connection, { sql, careful }: Query, setup: Setup): Result {
   const statement = db.prepare(sql)
   if (!isBlank(db, sql.slice(statement.sourceSQL.length))) return refusal
   try {
-    return collect(statement, setup)
+    return collect(careful ? statement.iterate() : statement.all(), setup)
   } catch (cause) {
     // An integer that no number holds: node:sqlite's own code. Rare, and bigints are slow, so only then.
     if ((cause as { code?: string }).code !== 'ERR_OUT_OF_RANGE') throw cause
     statement.setReadBigInts(true)
-    return collect(statement, setup)
+    return collect(careful ? statement.iterate() : statement.all(), setup)
   }
 }
 
-function collect(statement: StatementSync, { equality, maxRows, maxBytes }: Setup): Result {
+function collect(found: Iterable<unknown>, { equality, maxRows, maxBytes }: Setup): Result {
   const keys: string[] = []
   const seen = new Set<string>()
   const preview: string[] = []
   let rows = 0
   let bytes = 0
   // With `returnArrays` each row is an array, which the types do not know.
-  for (const row of statement.iterate() as Iterable<unknown> as Iterable<Value[]>) {
+  for (const row of found as Iterable<Value[]>) {
     if (rows++ === maxRows) return { kind: 'error', why: 'size', message: `more than ${maxRows} rows` }
     if (preview.length < previewRows) preview.push(rowText(row))
     const key = rowKey(row)

@@ -49,11 +49,9 @@ export function sqlSandbox(options: SandboxOptions = {}): Sandbox {
 }
 
 interface Job {
-  readonly query: Query
+  query: Query
   readonly settle: (result: Result) => void
   readonly fail: (error: Error) => void
-  /** How many processes ended while they ran it. */
-  deaths: number
 }
 
 interface Worker {
@@ -101,7 +99,7 @@ class Pool implements Sandbox {
     if (sql.length > maxSql) return { kind: 'error', why: 'size', message: `the SQL is longer than ${maxSql} characters` }
     // SQLite stops reading there: what follows would run unseen, or not at all.
     if (sql.includes('\0')) return { kind: 'error', why: 'sql', message: 'the SQL holds a NUL character' }
-    const query = { path: resolve(database), version: versionOf(database), sql }
+    const query = { path: resolve(database), version: versionOf(database), sql, careful: false }
     return abortable(this.#cacheSize ? this.#remembered(query) : this.#run(query), signal)
   }
 
@@ -130,7 +128,7 @@ class Pool implements Sandbox {
   #run(query: Query): Promise<Result> {
     if (this.#closed) throw new ConfigError('the sql sandbox is closed')
     return new Promise((settle, fail) => {
-      this.#queue.push({ query, settle, fail, deaths: 0 })
+      this.#queue.push({ query, settle, fail })
       if (this.#scheduled) return
       this.#scheduled = true
       queueMicrotask(() => this.#dispatch())
@@ -163,7 +161,7 @@ class Pool implements Sandbox {
   }
 
   #start(): Worker {
-    const heap = Math.ceil(this.#setup.maxMemory / 2 ** 21) // MiB, half of the whole
+    const heap = Math.ceil(this.#setup.maxMemory / 2 ** 20) // MiB; the whole is looked at by the worker itself, and is less
     const program = fileURLToPath(new URL(`./sandbox-worker.${import.meta.url.split('.').at(-1)}`, import.meta.url))
     const child = spawn(execPath, ['--no-warnings', `--max-old-space-size=${heap}`, program], {
       stdio: ['pipe', 'pipe', 'pipe'],
@@ -237,7 +235,7 @@ class Pool implements Sandbox {
     return jobs[Math.max(0, answered - received)]
   }
 
-  /** Ended without being told to: its query is tried once more in a new process, then it is the query's fault. */
+  /** Ended without being told to: its query is tried once more, carefully, in a new process; then it is the query's fault. */
   #died(worker: Worker): void {
     if (!this.#workers.has(worker)) return
     const job = this.#running(worker)
@@ -245,7 +243,7 @@ class Pool implements Sandbox {
     if (!worker.ready) {
       const error = new ConfigError(`cannot start a process for SQL: ${worker.complaint.trim() || 'it ended at once'}`)
       for (const lost of jobs) lost.fail(error)
-    } else if (job && job.deaths > 0) {
+    } else if (job?.query.careful) {
       this.#queue.unshift(...jobs.filter((other) => other !== job))
       job.settle({
         kind: 'error',
@@ -254,7 +252,7 @@ class Pool implements Sandbox {
       })
     } else {
       this.#queue.unshift(...jobs)
-      if (job) job.deaths++
+      if (job) job.query = { ...job.query, careful: true }
     }
     this.#dispatch()
   }
