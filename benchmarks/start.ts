@@ -2,9 +2,9 @@
 // built, each run taking turns with what stands beside it; best of 15 turns, wall clock of the whole process. Also which packages the
 // import and the help load: no provider may be among them.
 // Not shown: a cold disk cache, and what opening a store or a model adds when a run starts.
-// Run: node benchmarks/start.ts (builds dist/ if there is none)
+// Run: node benchmarks/start.ts (builds dist/ first)
 import { execFileSync, spawnSync } from 'node:child_process'
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, relative } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -12,7 +12,7 @@ import { bar, head, load, row } from './table.ts'
 
 const root = join(import.meta.dirname, '..')
 const dist = join(root, 'dist')
-if (!existsSync(join(dist, 'cli/main.js'))) execFileSync('npm', ['run', '-s', 'build'], { cwd: root, stdio: 'inherit' })
+execFileSync('npm', ['run', '-s', 'build'], { cwd: root, stdio: 'inherit' })
 const door = pathToFileURL(join(dist, 'index.js')).href
 const main = join(dist, 'cli/main.js')
 const turns = 15
