@@ -62,7 +62,9 @@ export function evolve(given: EvolveOptions | FunctionOptions<never, never>): Ru
   const log = new EventLog()
   const wishes: Steer[] = []
   const live: { progress?: () => Progress } = {}
-  const result = runIt(id, options, { log, wishes, live })
+  const result = runIt(id, options, { log, wishes, live }).catch((error: unknown) => {
+    throw firstOf(error)
+  })
   result.then(
     () => log.end(),
     () => log.end(),
@@ -75,6 +77,11 @@ export function evolve(given: EvolveOptions | FunctionOptions<never, never>): Ru
     steer: (steer) => void wishes.push(steer),
     progress: () => live.progress?.(),
   }
+}
+
+/** What went wrong first: a disk that is full also fails what is then closed, and that says less. */
+function firstOf(error: unknown): unknown {
+  return error instanceof SuppressedError ? firstOf(error.suppressed) : error
 }
 
 interface Outside {

@@ -32,7 +32,8 @@ export function functionTask({
     run: async (call) => task({ ...call, context: call.context as never, example: call.example as Problem }),
     async score(output, example, judge): Promise<Grade> {
       const grade = await score(output, example as Problem, judge)
-      return typeof grade === 'number' ? { score: grade } : grade
+      // Whatever else is returned is refused where all scores are checked, by its value.
+      return typeof grade === 'object' && grade !== null ? grade : { score: grade as number }
     },
     show: (example, output) => shown(example, output),
   }
