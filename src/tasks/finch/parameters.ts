@@ -29,7 +29,7 @@ export const finch = Object.freeze({
   /** The k-th word of a company is used in proportion to k ** -zipf. */
   zipf: 0.7,
   /** Shares of questions with one, two and three words. */
-  words: [0.4, 0.4, 0.2],
+  words: [0.5, 0.4, 0.1],
   /** Share of questions about a year or a city only. */
   narrowed: 0.5,
   questions: { train: 200, holdout: 50, test: 100 },
@@ -38,17 +38,17 @@ export const finch = Object.freeze({
   /** Lines of the seed context: left by somebody, each right with this share. */
   stale: { lines: 2, right: 0.3 },
   /** Most lines of the context. */
-  lines: 12,
+  lines: 14,
   /** Tokens (bytes / 3) of the context at most: `lines` of the longest kind fit. */
-  maxTokens: 140,
+  maxTokens: 170,
   /** Of the action model, also where rewards are computed. Source: arXiv:2603.18620. */
   temperature: 0.7,
   actors: {
-    'finch-actor': { attend: 0.96, span: 10, fade: 0.97, contradicted: 0.6, confuse: 0.5, stray: 0.2, slip: 0.06 },
-    'finch-actor-2': { attend: 0.92, span: 14, fade: 0.95, contradicted: 0.5, confuse: 0.3, stray: 0.4, slip: 0.1 },
+    'finch-actor': { attend: 0.96, span: 12, fade: 0.97, contradicted: 0.6, confuse: 0.5, stray: 0.2, slip: 0.06 },
+    'finch-actor-2': { attend: 0.92, span: 10, fade: 0.98, contradicted: 0.5, confuse: 0.3, stray: 0.4, slip: 0.1 },
   } satisfies Readonly<Record<string, Temper>>,
   /** What the scripted editor that a policy is warm-started from does, a line or a word. */
-  demonstrator: { drop: 0.2, rewrite: 0.5, add: 0.65, right: 0.45, invalid: 0.05 },
+  demonstrator: { drop: 0.12, rewrite: 0.5, add: 0.65, right: 0.55, invalid: 0.05 },
 } as const)
 
 export type ActorName = keyof typeof finch.actors
