@@ -7,12 +7,11 @@ import concurrent.futures
 import json
 import os
 import sys
-import tempfile
 import time
 import types
 
 checkout, databases, pairs_file = sys.argv[1:]
-os.environ.update(BIRD_DB_ROOTS=databases, LSE_BIRD_DATA_ROOT=tempfile.mkdtemp(), SQL_CACHE="0")
+os.environ.update(BIRD_DB_ROOTS=databases, LSE_BIRD_DATA_ROOT=os.path.dirname(pairs_file), SQL_CACHE="0")
 # The package's own __init__ imports the model server; only the evaluator is wanted.
 package = types.ModuleType("lse")
 package.__path__ = [os.path.join(checkout, "lse")]
