@@ -1,0 +1,54 @@
+// Values of the losses, in double precision, from the log-probabilities that the compiled program gives back. It computes the gradient
+// on its own (network.ts), so each checks the other.
+import type { Loss, Metrics } from '../../core/engine.ts'
+import type { Batch } from './batch.ts'
+
+/** Sums over tokens; those of batches add up. */
+export interface Sums {
+  loss: number
+  tokens: number
+  /** −logprob now. */
+  nll: number
+  /** logprob then − logprob now. */
+  kl: number
+  clipped: number
+}
+
+/** @param now log-probabilities of the batch's tokens, [N, G, T] */
+export function sumsOf({ weights, advantages, logprobs }: Batch, now: Float32Array, loss: Loss): Sums {
+  const sums: Sums = { loss: 0, tokens: 0, nll: 0, kl: 0, clipped: 0 }
+  for (let i = 0; i < weights.length; i++) {
+    const weight = weights[i]!
+    if (weight === 0) continue
+    const logprob = now[i]!
+    sums.tokens++
+    sums.nll -= logprob
+    if (loss.kind === 'cross_entropy') {
+      sums.loss -= weight * logprob
+      continue
+    }
+    sums.kl += logprobs[i]! - logprob
+    const advantage = advantages[i]!
+    const ratio = Math.exp(logprob - logprobs[i]!)
+    const [low, high] = boundsOf(loss)
+    const clipped = Math.min(Math.max(ratio, low), high)
+    const isClipped = advantage > 0 ? ratio > high : advantage < 0 && ratio < low
+    if (advantage !== 0) sums.loss -= weight * advantage * (isClipped ? clipped : ratio)
+    if (isClipped) sums.clipped++
+  }
+  return sums
+}
+
+/** The ratios between which a token is trained; without clipping, all. */
+export function boundsOf(loss: Loss): readonly [low: number, high: number] {
+  return loss.kind === 'ppo' ? [1 - loss.low, 1 + loss.high] : [0, Infinity]
+}
+
+/** Means over tokens; `loss` as it is. */
+export function metricsOf(all: readonly Sums[], loss: Loss): Metrics {
+  const sum = (name: keyof Sums): number => all.reduce((total, sums) => total + sums[name], 0)
+  const tokens = sum('tokens')
+  const mean = (name: keyof Sums): number => sum(name) / Math.max(1, tokens)
+  const both = { loss: sum('loss'), tokens, nll: mean('nll') }
+  return loss.kind === 'cross_entropy' ? both : { ...both, kl: mean('kl'), clipped: mean('clipped') }
+}

@@ -1,0 +1,126 @@
+import { beforeAll, describe, expect, test } from 'vitest'
+import type { Group, Loss } from '../../core/engine.ts'
+import { EngineError } from '../../core/errors.ts'
+import { rng } from '../../core/rng.ts'
+import { type Batch, batchesOf } from './batch.ts'
+import { initialWeights } from './initial.ts'
+import { loadJax } from './load-jax.ts'
+import { sumsOf } from './loss.ts'
+import { type Network, network } from './network.ts'
+import { leavesOf, type Shape } from './shape.ts'
+
+const shape: Shape = { layers: 2, width: 16, heads: 2, context: 24, vocabulary: 24, shifts: 3 }
+const weights = initialWeights(shape, 3)
+const chance = rng('network test')
+const ids = (length: number): Int32Array => Int32Array.from({ length }, () => Math.floor(chance() * shape.vocabulary))
+
+/** Prompts and rollouts of unlike lengths. */
+const groups: readonly Group[] = [5, 8, 3].map((length, i) => ({
+  prompt: ids(length),
+  rollouts: Array.from({ length: 2 + (i % 2) }, (_, j) => {
+    const tokens = ids(3 + i + j)
+    const values = (draw: () => number): Float32Array => Float32Array.from(tokens, draw)
+    return {
+      tokens,
+      logprobs: values(() => -3.2 + 0.4 * chance()),
+      advantages: values(() => chance() - 0.5),
+      weights: values(() => 0.5 + chance()),
+    }
+  }),
+}))
+
+let net: Network
+beforeAll(async () => {
+  net = await network(await loadJax(), shape)
+})
+
+function batch(): Batch {
+  const [first] = batchesOf(groups.slice(0, 2), [], shape)
+  return first!
+}
+
+describe('the gradient', () => {
+  const losses: readonly Loss[] = [
+    { kind: 'cross_entropy' },
+    { kind: 'importance_sampling' },
+    { kind: 'ppo', low: 0.1, high: 0.15 },
+  ]
+  test.each(losses)('of $kind agrees with finite differences on every leaf', (loss) => {
+    const value = (at: Float32Array): number => {
+      net.use(at)
+      return sumsOf(batch(), net.gradient(batch(), loss).logprobs, loss).loss
+    }
+    net.use(weights)
+    const { gradient } = net.gradient(batch(), loss)
+    for (const { name, offset, size } of leavesOf(shape)) {
+      const slope = gradient.subarray(offset, offset + size)
+      const norm = Math.hypot(...slope)
+      expect(norm, name).toBeGreaterThan(1e-4)
+      const moved = (step: number): number => {
+        const at = weights.slice()
+        slope.forEach((of, i) => {
+          at[offset + i]! += (step * of) / norm
+        })
+        return value(at)
+      }
+      const step = 4e-3
+      const numeric = (moved(step) - moved(-step)) / (2 * step)
+      expect(Math.abs(numeric - norm) / norm, `${name}: ${norm} against ${numeric}`).toBeLessThan(0.02)
+    }
+  })
+})
+
+test('the sampler and the trainer give a rollout the same log-probabilities', () => {
+  net.use(weights)
+  const slots = groups.map(({ prompt }, i) => ({
+    prompt,
+    draws: [0, 1, 2].map((j) => ({ seed: 7 + 3 * i + j, maxTokens: 6 + j })),
+  }))
+  const drawn = net.sample({ sizes: { n: 4, g: 4, p: 8, t: 8 }, slots })
+  const made = slots.map(({ prompt }, i) => ({
+    prompt,
+    rollouts: drawn[i]!.map(({ tokens, logprobs }) => ({ tokens, logprobs, advantages: logprobs, weights: logprobs })),
+  }))
+  expect(drawn.flat()).toHaveLength(9)
+  for (const b of batchesOf(made, [], shape)) {
+    const { logprobs } = net.gradient(b, { kind: 'cross_entropy' })
+    for (let r = 0; r < b.n * b.g; r++) {
+      for (let at = 0; at < b.lengths[r]!; at++) {
+        const i = r * b.t + at
+        expect(Math.abs(b.logprobs[i]! - logprobs[i]!)).toBeLessThan(1e-4)
+      }
+    }
+  }
+})
+
+test('a draw is the same, bit by bit, wherever it stands and whatever is drawn beside it', () => {
+  net.use(weights)
+  const it = { seed: 5, maxTokens: 8 }
+  const others = Array.from({ length: 16 }, (_, i) => ({ prompt: ids(1 + (i % 8)), draws: [{ seed: i, maxTokens: 8 }] }))
+  const mine = { prompt: groups[0]!.prompt, draws: [it] }
+  const alone = net.sample({ sizes: { n: 8, g: 1, p: 8, t: 8 }, slots: [mine] })[0]![0]
+  for (const [n, g] of [
+    [2, 4],
+    [4, 2],
+    [8, 1],
+    [3, 4],
+    [12, 1],
+    [8, 8],
+  ] as const) {
+    const beside = Array.from({ length: g - 1 }, (_, j) => ({ seed: 90 + j, maxTokens: 8 }))
+    const slots = [...others.slice(0, n - 1), { ...mine, draws: [...beside, it] }]
+    expect(
+      net
+        .sample({ sizes: { n, g, p: 8, t: 8 }, slots })
+        .at(-1)
+        ?.at(-1),
+      `${n} × ${g}`,
+    ).toEqual(alone)
+  }
+})
+
+test('weights that give no numbers are an error, not an answer', () => {
+  net.use(new Float32Array(weights.length).fill(Number.NaN))
+  const slots = [{ prompt: ids(4), draws: [{ seed: 1, maxTokens: 4 }] }]
+  expect(() => net.sample({ sizes: { n: 8, g: 1, p: 8, t: 8 }, slots })).toThrow(EngineError)
+})
