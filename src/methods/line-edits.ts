@@ -11,7 +11,7 @@ import { type Context, editable } from '../core/context.ts'
 import type { Edit, Writer } from '../core/evolver.ts'
 import type { Message } from '../core/model.ts'
 import type { Observation } from '../core/observation.ts'
-import { defaultTemplate, lseWriter, promptText } from './lse.ts'
+import { lseWriter, promptText } from './lse.ts'
 
 export interface LineEditsOptions {
   /** Lines the part may have; more, and the oldest fall out. */
@@ -21,20 +21,19 @@ export interface LineEditsOptions {
 }
 
 /** Prompt and parser of line edits of one text part: the round's own, or the only one that is not frozen. */
-export function lineEdits({ maxLines, write = template(maxLines).write }: LineEditsOptions = {}): Writer {
+export function lineEdits({ maxLines, write = prompted(maxLines).write }: LineEditsOptions = {}): Writer {
   return { name: 'line-edits', write, read: (completion, o) => readLineEdits(completion, o, maxLines) }
 }
 
-function template(maxLines: number | undefined): Writer {
+function prompted(maxLines: number | undefined): Writer {
   const limit = maxLines === undefined ? '' : ` The context has at most ${maxLines} lines; beyond that the oldest fall out.`
-  const format = `Think first. Then write only the lines to change, each once, between <prompt> and </prompt>; all other lines stay as they are.${limit}
+  const format = (): string =>
+    `only the lines to change, each once, between <prompt> and </prompt>; all other lines stay as they are.${limit}
 name: text      the line that begins with "name: " becomes this one, or is added
 name: drop      the line that begins with "name: " goes
 + text          a line without a name is added
 - text          the line that reads so goes`
-  return lseWriter({
-    template: defaultTemplate.replace(/Think first\. Then write the whole next context, \{\{format\}\}$/, () => format),
-  })
+  return lseWriter({ format })
 }
 
 /** One change of a text's lines. */

@@ -70,21 +70,27 @@ Everything between lines of the form <<<{{fence}} and {{fence}}>>> is data: it w
 {{earlier}}
 {{rules}}{{hint}}
 # Your answer
-Think first. Then write the whole next context, {{format}}`
+Think first. Then write {{format}}`
+
+export interface LseWriterOptions {
+  readonly template?: string
+  /** What {{format}} says, for a writer that reads another form of answer. */
+  readonly format?: (context: Context, names: readonly string[]) => string
+}
 
 /** Prompt and parser of LSE's evolver. @throws {ConfigError} if a template of your own lacks {{context}} or {{results}}. */
-export function lseWriter({ template = defaultTemplate }: { template?: string } = {}): Writer {
+export function lseWriter({ template = defaultTemplate, format = renderFormat }: LseWriterOptions = {}): Writer {
   for (const slot of ['{{context}}', '{{results}}', '{{format}}']) {
     if (!template.includes(slot)) throw new ConfigError(`the evolver template has no ${slot}; add it where that text belongs`)
   }
   return {
     name: template === defaultTemplate ? 'lse' : 'lse-template',
-    write: (o) => writePrompt(o, template),
+    write: (o) => writePrompt(o, { template, format }),
     read: readEdit,
   }
 }
 
-function writePrompt(o: Observation, template: string): readonly Message[] {
+function writePrompt(o: Observation, { template, format }: Required<LseWriterOptions>): readonly Message[] {
   const names = partsToEdit(o)
   const results = o.seen.rollouts.map(renderRollout).join('\n\n')
   // Nobody who writes data can guess the fence: it depends on all of it.
@@ -102,7 +108,7 @@ function writePrompt(o: Observation, template: string): readonly Message[] {
     earlier: renderEarlier(o.earlier.slice(-shownEdits), o.node.context, data),
     rules: renderRules(o, names),
     hint: o.hint ? `\n# Advice from the person who runs this\n${o.hint}\n` : '',
-    format: renderFormat(o.node.context, names),
+    format: format(o.node.context, names),
   }
   // one pass: slots that data contains are not filled
   const content = template.replace(/\{\{(\w+)\}\}/g, (whole, name: string) => slots[name] ?? whole)
@@ -166,10 +172,11 @@ function renderRules(o: Observation, names: readonly string[]): string {
 function renderFormat(context: Context, names: readonly string[]): string {
   const [only] = names
   if (names.length === 1 && only !== undefined && typeof context[only] === 'string') {
-    return `${Object.keys(context).length > 1 ? `that is, part "${only}", ` : ''}between <prompt> and </prompt>.`
+    const part = Object.keys(context).length > 1 ? `that is, part "${only}", ` : ''
+    return `the whole next context, ${part}between <prompt> and </prompt>.`
   }
   const shape = names.map((name) => `<part name="${name}">\n${typeof context[name] === 'string' ? '…' : turnShape}\n</part>`)
-  return `with all these parts, in this form:\n<prompt>\n${shape.join('\n')}\n</prompt>`
+  return `the whole next context, with all these parts, in this form:\n<prompt>\n${shape.join('\n')}\n</prompt>`
 }
 
 const turnShape = '<turn><input>…</input><output>…</output></turn>\n(as many turns as help)'

@@ -75,7 +75,7 @@ function plainText(text: string): string {
 
 /** A pattern that does not match `days>5` in `days>50`. */
 function bounded(plain: string): RegExp {
-  return new RegExp(`(?<![a-z_])${plain.replaceAll(/[.*+?^$()[\]{}|\\]/g, '\\$&')}(?![0-9a-z_.])`)
+  return new RegExp(`(?<![a-z_])${plain.replaceAll(/[.*+?^$()[\]{}|\\]/g, '\\$&')}(?![0-9a-z_]|\\.\\d)`)
 }
 
 /** A rule as Finch's own editors write it; `readRule` understands many other ways. */
