@@ -69,9 +69,11 @@ interface Showing {
 async function shown(run: Run, { terminal, json, quiet, onEvent }: Showing): Promise<Evolved> {
   using screen = terminal.columns === undefined || json || quiet ? undefined : new Screen(terminal, () => run.progress())
   const above = (print: () => void): void => (screen ? screen.above(print) : print())
-  if (!json) above(() => terminal.say(`run ${run.id}`))
+  let isFirst = true
   for await (const event of run.events) {
     onEvent()
+    if (isFirst && !json) above(() => terminal.say(`run ${run.id}`))
+    isFirst = false
     if (json) terminal.out(JSON.stringify({ run: run.id, ...event }))
     else if (event.kind === 'warning') above(() => terminal.warn(terminal.paint('yellow', `warning: ${oneLine(event.line)}`)))
     else if (event.kind !== 'reported') above(() => terminal.say(oneLine(event.line)))

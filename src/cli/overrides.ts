@@ -55,7 +55,7 @@ export function overridesOf(flags: RunFlags): Overrides {
 
 /** The same without what must not be kept: a name and password inside the base URL. */
 export function keepable({ baseUrl, ...rest }: Overrides): Overrides {
-  if (baseUrl === undefined || !URL.canParse(baseUrl)) return rest
+  if (baseUrl === undefined || !/^https?:/.test(baseUrl) || !URL.canParse(baseUrl)) return rest
   const url = new URL(baseUrl)
   url.username = ''
   url.password = ''

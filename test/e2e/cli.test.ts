@@ -196,7 +196,7 @@ test('a running run is steered from another process', async () => {
   const run = start(['evolve', ...slowModel, '--rounds', '200', '--id', 'x'], { cwd })
   await run.saw('round 1')
   const held = await lamarck(['resume', 'x'], { cwd })
-  expect(held).toMatchObject({ code: 2, stdout: 'run x\n' })
+  expect(held).toMatchObject({ code: 2, stdout: '' })
   expect(held.stderr).toMatch(/^run "x" is held by "evolve" \(pid \d+ on .*\): stop that process first/)
   expect((await lamarck(['prune', '1'], { cwd })).stdout).toBe('run x will no longer edit node 1 between two rounds\n')
   await run.saw('steered: prune node 1')
