@@ -39,11 +39,13 @@ core: above the number of cores, other work slowed what was measured.
 const page = join(import.meta.dirname, '../docs/benchmarks.md')
 const kept = existsSync(page) ? readFileSync(page, 'utf8').split(/^(?=## )/m) : []
 
-const sections = Object.keys(titles).flatMap((name) => {
-  const before = kept.filter((part) => part.startsWith(`## ${titles[name]}\n`))
-  return positionals.length > 0 && !positionals.includes(name) ? before : [section(name)]
-})
-writeFileSync(page, `${intro}\n${sections.map((part) => part.trimEnd()).join('\n\n')}\n`)
+const sections = new Map(kept.slice(1).map((part) => [part.slice(3, part.indexOf('\n')), part.trimEnd()]))
+for (const [name, title] of Object.entries(titles)) {
+  if (positionals.length > 0 && !positionals.includes(name)) continue
+  sections.set(title, section(name).trimEnd())
+  const ordered = Object.values(titles).flatMap((each) => sections.get(each) ?? [])
+  writeFileSync(page, `${intro}\n${ordered.join('\n\n')}\n`)
+}
 
 function section(name: string): string {
   const file = join(import.meta.dirname, `${name}.ts`)

@@ -1,8 +1,9 @@
 // How near a search comes to what its protocol allows when every call takes 200 ms: 25 rounds as published (batch 10, holdout 50 × 8),
 // 64 calls at once, a server in another process. The floor is max(calls / 64, critical path) × latency: the seed's scoring, then each
 // round's batch, edit (again if it was invalid) and ⌈400 / 64⌉ waves of holdout, round t planned once round t − P has settled. The
-// closing look at test is not in it. Own CPU is this process's, in windows of 250 calls, beside a bare loop that does the same HTTP calls
-// with fetch, and once more with a model in the process that answers at once.
+// closing look at test is not in it. A bare fetch loop beside it shows what the machine itself adds. Own CPU is this process's, in
+// windows of 250 calls, beside a bare loop that does the same HTTP calls with fetch, and once more with a model in the process that
+// answers at once.
 // Not shown: real providers, whose latency varies; the server and this process share the machine's cores.
 // Run: node benchmarks/latency.ts [--rounds 25] [--latency 200] [--in-flight 4,1]
 import { mkdtempSync, rmSync } from 'node:fs'
@@ -124,8 +125,9 @@ function ticking(model: Model, clock: CpuClock): Model {
 }
 
 /** The same calls without us. */
-async function bare(call: (i: number) => Promise<unknown>, calls: number): Promise<number> {
+async function bare(call: (i: number) => Promise<unknown>, calls: number): Promise<{ cpu: number; seconds: number }> {
   const clock = cpuClock()
+  const began = performance.now()
   let next = 0
   const worker = async (): Promise<void> => {
     while (next < calls) {
@@ -134,7 +136,7 @@ async function bare(call: (i: number) => Promise<unknown>, calls: number): Promi
     }
   }
   await Promise.all(Array.from({ length: width }, worker))
-  return median(clock.windows)
+  return { cpu: median(clock.windows), seconds: (performance.now() - began) / 1000 }
 }
 
 const messages = (i: number): readonly Message[] => [
@@ -153,13 +155,27 @@ const toy: Model = {
 
 const server = await startFaultServer({ latency })
 const model = await resolveModel('compatible:toy', { env: {}, baseUrl: server.url })
-const fetchCpu = await bare(fetched, 3000)
-const providerCpu = await bare(
+const bareCalls = 3008 // 47 waves
+const { cpu: fetchCpu, seconds: bareSeconds } = await bare(fetched, bareCalls)
+const { cpu: providerCpu } = await bare(
   (i) => model.sample(messages(i), { maxTokens: 100, temperature: 0.7, seed: i }).then((c) => c[0]),
-  3000,
+  bareCalls,
 )
 
 console.log(head('search', 'calls', 'wall', 'floor', 'wall / floor', 'bar', 'load'))
+const bareFloor = ((bareCalls / width) * latency) / 1000
+const slowed = (bareSeconds / bareFloor).toFixed(2)
+console.log(
+  row(
+    'bare fetch loop',
+    `${bareCalls}`,
+    `${bareSeconds.toFixed(1)} s`,
+    `${bareFloor.toFixed(1)} s (${bareCalls} / ${width})`,
+    slowed,
+    'beside it',
+    load(),
+  ),
+)
 const cpus: [string, number][] = []
 for (const inFlight of options['in-flight'].split(',').map(Number)) {
   const { seconds, calls, path, cpu } = await searched(`p${inFlight}`, model, inFlight)

@@ -1,6 +1,6 @@
 // How long starting takes: `lamarck --help` beside a bare `node -e 0`, and `import 'lamarck'` beside an empty module, on the package as
-// built, each run taking turns with what stands beside it; best of 15 turns, wall clock of the whole process. Also which packages the
-// import and the help load: no provider may be among them.
+// built, each run taking turns with what stands beside it; best of 30 turns. Wall clock is the whole process's, CPU what it counted
+// itself. Also which packages the import and the help load: no provider may be among them.
 // Not shown: a cold disk cache, and what opening a store or a model adds when a run starts.
 // Run: node benchmarks/start.ts (builds dist/ first)
 import { execFileSync, spawnSync } from 'node:child_process'
@@ -15,7 +15,7 @@ const dist = join(root, 'dist')
 execFileSync('npm', ['run', '-s', 'build'], { cwd: root, stdio: 'inherit' })
 const door = pathToFileURL(join(dist, 'index.js')).href
 const main = join(dist, 'cli/main.js')
-const turns = 15
+const turns = 30
 
 const folder = mkdtempSync(join(tmpdir(), 'lamarck-bench-'))
 const empty = join(folder, 'empty.mjs')
@@ -23,15 +23,27 @@ const importing = join(folder, 'importing.mjs')
 writeFileSync(empty, '')
 writeFileSync(importing, `import ${JSON.stringify(door)}\n`)
 
-/** Milliseconds of a process, at best and in turn with the other. */
-function beside(ours: readonly string[], theirs: readonly string[]): readonly [number, number] {
-  const best = [Infinity, Infinity] as [number, number]
+const none: Start = { wall: Infinity, cpu: Infinity }
+const spent = join(folder, 'cpu.txt')
+const clock = `data:text/javascript,import{writeFileSync}from'node:fs';process.on('exit',()=>{const{user,system}=process.cpuUsage();\
+writeFileSync(${JSON.stringify(spent)},String((user+system)/1000))})`
+
+interface Start {
+  /** Milliseconds. */
+  readonly wall: number
+  readonly cpu: number
+}
+
+/** Processes at their best, in turn with each other. */
+function beside(ours: readonly string[], theirs: readonly string[]): readonly [Start, Start] {
+  const best: [Start, Start] = [none, none]
   for (let turn = 0; turn < turns; turn++) {
     for (const [i, args] of [ours, theirs].entries()) {
       const began = performance.now()
-      const { status, stderr } = spawnSync(process.execPath, args)
+      const { status, stderr } = spawnSync(process.execPath, ['--import', clock, ...args])
       if (status !== 0) throw new Error(`node ${args.join(' ')} ended with ${status}: ${stderr}`)
-      best[i] = Math.min(best[i]!, performance.now() - began)
+      const { wall, cpu } = best[i]!
+      best[i] = { wall: Math.min(wall, performance.now() - began), cpu: Math.min(cpu, Number(readFileSync(spent, 'utf8'))) }
     }
   }
   return best
@@ -57,27 +69,25 @@ function packages(...args: readonly string[]): readonly string[] {
 
 const [help, bare] = beside([main, '--help'], ['-e', '0'])
 const [imported, nothing] = beside([importing], [empty])
-console.log(head('start', 'ms', 'beside it', 'ratio or added', 'bar', 'load'))
-console.log(
-  row(
-    '`lamarck --help`',
-    help.toFixed(1),
-    `\`node -e 0\` ${bare.toFixed(1)}`,
-    `${(help / bare).toFixed(2)} ×`,
-    bar(help / bare, 3, '×'),
-    load(),
-  ),
-)
-console.log(
-  row(
-    "`import 'lamarck'`",
-    imported.toFixed(1),
-    `an empty module ${nothing.toFixed(1)}`,
-    `+ ${(imported - nothing).toFixed(1)} ms`,
-    bar(imported - nothing, 60, 'ms'),
-    load(),
-  ),
-)
+const both = ({ wall, cpu }: Start): string => `${wall.toFixed(1)}, ${cpu.toFixed(1)}`
+const times = help.wall / bare.wall
+const added = imported.wall - nothing.wall
+console.log(head('start', 'ms wall, CPU', 'beside it', 'ratio or added, by wall', 'by CPU', 'bar', 'load'))
+const line = (name: string, cells: readonly string[]): void => console.log(row(name, ...cells, load()))
+line('`lamarck --help`', [
+  both(help),
+  `\`node -e 0\` ${both(bare)}`,
+  `${times.toFixed(2)} ×`,
+  `${(help.cpu / bare.cpu).toFixed(2)} ×`,
+  bar(times, 3, '×'),
+])
+line("`import 'lamarck'`", [
+  both(imported),
+  `an empty module ${both(nothing)}`,
+  `+ ${added.toFixed(1)} ms`,
+  `+ ${(imported.cpu - nothing.cpu).toFixed(1)} ms`,
+  bar(added, 60, 'ms'),
+])
 const providers = /^(@ai-sdk\/(?!provider$)|ai$|node-llama-cpp|pg$)/
 console.log(`\n${head('loads', 'packages', 'providers among them')}`)
 for (const [name, args] of [
