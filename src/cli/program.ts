@@ -5,6 +5,7 @@ import type { ApplyFlags } from './apply.ts'
 import type { EstimateFlags } from './estimate.ts'
 import type { EvolveFlags } from './evolve.ts'
 import type { ExportFlags } from './export.ts'
+import type { FinchFlags } from './finch.ts'
 import type { InitFlags } from './init.ts'
 import type { QuickstartFlags } from './quickstart.ts'
 import type { ReportFlags } from './report.ts'
@@ -252,6 +253,14 @@ function commands(ended: (code: number) => void): Command {
     .action(async (run: string | undefined, _flags, command: Command) => {
       const { exportCommand } = await import('./export.ts')
       await act(exportCommand(run, command.optsWithGlobals<ExportFlags>()))
+    })
+
+  add('finch', 'serve the embedded world, with its simulated models, to programs in any language', ['lamarck finch serve'])
+    .addArgument(new Argument('<what>').choices(['serve']))
+    .option('--port <n>', 'on 127.0.0.1; default: 8087', number)
+    .action(async (_what: string, _flags, command: Command) => {
+      const { finchCommand } = await import('./finch.ts')
+      await act(finchCommand(command.optsWithGlobals<FinchFlags>()))
     })
   return program
 }

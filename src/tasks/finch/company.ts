@@ -13,7 +13,7 @@ export interface CompanyOptions {
   readonly set: SetName
   readonly seed: number
   /** Name of a domain of the set; left out: the seed picks one. */
-  readonly domain?: string
+  readonly domain?: string | undefined
 }
 
 /** What a word means here, out of what it might. */

@@ -6,10 +6,9 @@ import { shuffle } from '../../core/rng.ts'
 import { favourite } from './actor.ts'
 import type { Company } from './company.ts'
 import { readRule, ruleText } from './notes.ts'
-import { type ActorName, finch } from './parameters.ts'
+import { type ActorName, finch, part } from './parameters.ts'
 import { seenWords } from './policy-prompt.ts'
 import { expectedScore } from './reward.ts'
-import { part } from './task.ts'
 import { fragmentsOf, words } from './words.ts'
 
 export const formats = ['edits', 'rewrite'] as const

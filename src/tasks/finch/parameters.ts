@@ -53,3 +53,6 @@ export const finch = Object.freeze({
 
 export type ActorName = keyof typeof finch.actors
 export const actorNames = Object.keys(finch.actors) as readonly ActorName[] // its own keys
+
+/** The one part of a context in Finch: rules and remarks, one a line. */
+export const part = 'notes'

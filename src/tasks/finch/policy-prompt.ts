@@ -14,9 +14,8 @@ import type { Message } from '../../core/model.ts'
 import type { Observation } from '../../core/observation.ts'
 import type { Rollout } from '../../core/score.ts'
 import { readRule, ruleText } from './notes.ts'
-import { finch } from './parameters.ts'
+import { finch, part } from './parameters.ts'
 import { readQuestion } from './questions.ts'
-import { part } from './task.ts'
 import { fragments, words } from './words.ts'
 
 const verdicts = { right: ' right\n', wrong: ' wrong\n' } as const

@@ -5,7 +5,7 @@ import type { CompanyOptions } from './company.ts'
 import { domainsIn, type SetName } from './domains.ts'
 
 /** `count` companies of a set, its domains in turn. */
-export function companiesIn(set: SetName, count: number, seed = 0): readonly Required<CompanyOptions>[] {
+export function companiesIn(set: SetName, count: number, seed = 0): readonly (CompanyOptions & { readonly domain: string })[] {
   const domains = domainsIn(set)
   return Array.from({ length: count }, (_, i) => ({
     set,
