@@ -5,7 +5,6 @@ import type { Fact, Names, Options, Result, Spent, StopReason } from './core/fac
 import type { Usage } from './core/model.ts'
 import type { Node } from './core/observation.ts'
 import { apply, type State, start } from './core/state.ts'
-import { smallestGain } from './core/statistics.ts'
 import { roughTokenizer } from './options.ts'
 
 /** What was measured and is not canonical. */
@@ -100,7 +99,7 @@ export function reportOf(run: string, told: Told, measured: Measured): Report | 
     inFlight: options.inFlight,
     spent: state.spent,
     budget: state.budget,
-    smallestGain: smallestGain({ n: result.gain.n, draws: options.testDraws, sd: result.gain.sd }),
+    smallestGain: (result.gain.interval[1] - result.gain.interval[0]) / 2,
     simulated: isSimulated(names),
     measured,
   }

@@ -3,6 +3,7 @@ import { BudgetError, ConfigError, StoreError } from '../core/errors.ts'
 import type { Evolved, Run } from '../evolve.ts'
 import { exitCodeOf } from '../report.ts'
 import { reportText } from './report-text.ts'
+import type { Place } from './runs-in.ts'
 import { Screen } from './screen.ts'
 import { table } from './table.ts'
 import { oneLine, safe, type Terminal } from './terminal.ts'
@@ -12,8 +13,7 @@ export interface Follow {
   readonly json: boolean
   readonly quiet: boolean
   readonly verbose: boolean
-  /** Words that name the store on a command line. */
-  readonly storeFlag: string
+  readonly place: Pick<Place, 'store' | 'flag'>
   start(signal: AbortSignal): Run | Promise<Run>
 }
 
@@ -21,7 +21,7 @@ export interface Follow {
 const grace = 1_500
 
 /** Follows a run. Resolves to the exit code. */
-export async function follow({ terminal, json, quiet, verbose, storeFlag, start }: Follow): Promise<number> {
+export async function follow({ terminal, json, quiet, verbose, place, start }: Follow): Promise<number> {
   const stop = new AbortController()
   let resume = ''
   using _signals = onSignal((again) => {
@@ -33,14 +33,18 @@ export async function follow({ terminal, json, quiet, verbose, storeFlag, start 
     }, grace).unref()
   })
   const run = await start(stop.signal)
-  resume = `lamarck resume ${run.id}${storeFlag}`
+  const isKept = place.store !== 'memory'
   let isUnderway = false
+  const begin = (): void => {
+    isUnderway = true
+    if (isKept) resume = `lamarck resume ${run.id}${place.flag}`
+  }
   try {
-    const { report } = await shown(run, { terminal, json, quiet, onEvent: () => (isUnderway = true) })
+    const { report } = await shown(run, { terminal, json, quiet, onEvent: begin })
     if (json) terminal.out(JSON.stringify({ kind: 'report', ...report }))
     else {
       terminal.out(`\n${reportText(report, terminal)}`)
-      terminal.say(`\n${nextSteps(run.id, report.gain.shown && !report.simulated, storeFlag)}`)
+      if (isKept) terminal.say(`\n${nextSteps(run.id, report.gain.shown && !report.simulated, place.flag)}`)
     }
     return exitCodeOf(report)
   } catch (error) {
@@ -50,7 +54,7 @@ export async function follow({ terminal, json, quiet, verbose, storeFlag, start 
     }
     const code = codeOf(error, isUnderway)
     terminal.warn(`${code === 5 ? 'failed: ' : ''}${failure(error, verbose)}`)
-    if (isUnderway) terminal.warn(`the run is saved; go on with: ${resume}`)
+    if (resume !== '') terminal.warn(`the run is saved; go on with: ${resume}`)
     return code
   }
 }

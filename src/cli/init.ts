@@ -4,6 +4,7 @@ import { mkdir, writeFile } from 'node:fs/promises'
 import { dirname, join, relative, resolve, sep } from 'node:path'
 import { ConfigError } from '../core/errors.ts'
 import { here } from './config.ts'
+import { table } from './table.ts'
 import { type CommonFlags, safe, terminal } from './terminal.ts'
 import { tickets } from './tickets.ts'
 
@@ -27,9 +28,11 @@ export async function initCommand(given: string | undefined, flags: InitFlags): 
     `written${way === '' ? '' : ` in ${way}`}: ${Object.keys(made.files).join(', ')}`,
     '',
     ...(way === '' ? [] : [`cd ${way}`]),
-    `lamarck estimate${model}      # what a run takes; spends nothing`,
-    `lamarck evolve${model}        # a key in the environment, or --model ollama:… for a model of your own`,
-    'lamarck report --html                          # what it found',
+    table([
+      [`lamarck estimate${model}`, '# what a run takes; spends nothing'],
+      [`lamarck evolve${model}`, '# with a key in the environment; --model ollama:… needs none'],
+      ['lamarck report --html', '# what it found'],
+    ]),
   ]
   terminal(flags).say(safe(lines.join('\n')))
   return 0

@@ -1,7 +1,7 @@
 // lamarck quickstart
 import type { Run } from '../evolve.ts'
 import { follow } from './follow.ts'
-import { type Meta, type Opened, openFor, type StoreFlags } from './runs-in.ts'
+import { type Meta, type Place, placeOf, type StoreFlags } from './runs-in.ts'
 import { type CommonFlags, terminal } from './terminal.ts'
 
 export interface QuickstartFlags extends CommonFlags, StoreFlags {
@@ -12,15 +12,15 @@ export interface QuickstartFlags extends CommonFlags, StoreFlags {
 }
 
 export async function quickstartCommand(flags: QuickstartFlags): Promise<number> {
-  await using opened = await openFor(flags)
+  const place = placeOf(flags)
   const screen = terminal(flags)
   const code = await follow({
     terminal: screen,
     json: flags.json ?? false,
     quiet: flags.quiet ?? false,
     verbose: flags.verbose ?? Boolean(process.env.LAMARCK_DEBUG),
-    storeFlag: opened.flag,
-    start: (signal) => quickRun(opened, flags, signal),
+    place,
+    start: (signal) => quickRun(place, flags, signal),
   })
   if (flags.json !== true) screen.say('For a task of your own: lamarck init')
   return code
@@ -28,7 +28,7 @@ export async function quickstartCommand(flags: QuickstartFlags): Promise<number>
 
 /** The quickstart's run, kept in a store. */
 export async function quickRun(
-  { store }: Opened,
+  { store }: Place,
   { id, seed, rounds }: Pick<QuickstartFlags, 'id' | 'seed' | 'rounds'>,
   signal: AbortSignal,
 ): Promise<Run> {

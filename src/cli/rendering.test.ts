@@ -8,7 +8,7 @@ import { contextDiff } from './diff.ts'
 import { keepable, overridesOf, together, withOverrides } from './overrides.ts'
 import { escaped, page } from './page.ts'
 import { changedOf, reportText } from './report-text.ts'
-import { fold, progressParts } from './screen.ts'
+import { fold, progressParts, Screen } from './screen.ts'
 import { table } from './table.ts'
 import { oneLine, type Paint, safe } from './terminal.ts'
 import { treeLines } from './tree-text.ts'
@@ -101,6 +101,20 @@ describe('progress', () => {
       '1:05',
       'about 1:30 left',
     ])
+  })
+
+  test('the block is taken away before a line is printed, drawn again below it, and gone in the end', () => {
+    const state = toyState([[undefined, 0.4]])
+    let written = ''
+    const print = (text: string): void => void (written += text)
+    const terminal = { ...plain, columns: 40, say: print, out: print, warn: print, draw: print }
+    const screen = new Screen(terminal, () => ({ state, options: toyOptions, inFlight: 0, spent, seconds: 1 }))
+    screen.above(() => print('one\n'))
+    screen.above(() => print('two\n'))
+    screen[Symbol.dispose]()
+    const block = 'round 1 of 5\nbest 40.0 % (40.0 to 40.0) node 0\n$0.5000 of $5.00 · 1,234 calls\n0 in flight · 0:01\n'
+    const away = '\r\u001b[4A\u001b[0J'
+    expect(written).toBe(`one\n${block}${away}two\n${block}${away}`)
   })
 
   test('no line is wider than the screen, whatever the width', () => {

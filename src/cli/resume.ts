@@ -25,7 +25,7 @@ export async function resumeCommand(id: string | undefined, flags: ResumeFlags):
     json: flags.json ?? false,
     quiet: flags.quiet ?? false,
     verbose: flags.verbose ?? Boolean(process.env.LAMARCK_DEBUG),
-    storeFlag: opened.flag,
+    place: opened,
     start: (signal) =>
       options
         ? evolve({ ...options, id: found.row.id, store: opened.store, signal })

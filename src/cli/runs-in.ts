@@ -13,11 +13,15 @@ export interface StoreFlags {
   readonly store?: string
 }
 
-/** A store, its file if it has one, and the words that name it on a command line (none for the usual one). */
-export interface Opened extends AsyncDisposable {
-  readonly store: Store
+/** A store by name or itself, its file if it has one, and the words that name it on a command line (none for the usual one). */
+export interface Place {
+  readonly store: string | Store
   readonly file: string | undefined
   readonly flag: string
+}
+
+export interface Opened extends Place, AsyncDisposable {
+  readonly store: Store
 }
 
 /** A run read back. */
@@ -34,15 +38,15 @@ export interface Meta {
   readonly quickstart?: { readonly seed?: number; readonly rounds?: number }
 }
 
-/** Opens the store of a command: the one named, that of the config, or the usual one. */
-export async function openFor({ store: flag }: StoreFlags, given?: string | Store): Promise<Opened> {
-  if (flag === undefined && typeof given === 'object')
-    return { store: given, file: undefined, flag: '', async [Symbol.asyncDispose]() {} }
+/** The store of a command: the one named, that of the config, or the usual one. Nothing is opened or made. */
+export function placeOf({ store: flag }: StoreFlags, given?: string | Store): Place {
+  if (flag === undefined && typeof given === 'object') return { store: given, file: undefined, flag: '' }
   const said = flag ?? (given as string | undefined) ?? defaultStore // not an object
-  const file = isFile(said) ? resolve(flag === undefined && given !== undefined ? process.cwd() : here, said) : undefined
-  const store = await openStore(file ?? said)
-  const words = flag === undefined ? '' : ` --store ${flag.includes('@') ? '…' : flag}` // a database's address may hold a password
-  return { store, file, flag: words, [Symbol.asyncDispose]: () => store[Symbol.asyncDispose]() }
+  const isOfConfig = flag === undefined && given !== undefined
+  const file = isFile(said) ? resolve(isOfConfig ? process.cwd() : here, said) : undefined
+  // A database's address may hold a password. The store of a config elsewhere is found again by its name only.
+  const name = isOfConfig && file !== undefined && process.cwd() !== here ? relative(here, file) : flag
+  return { store: file ?? said, file, flag: name === undefined ? '' : ` --store ${name.includes('@') ? '…' : name}` }
 }
 
 /** Opens a store that must be there already. @throws {ConfigError} if there is none. */
@@ -53,7 +57,10 @@ export async function openRuns(flags: StoreFlags): Promise<Opened> {
   if (said === 'memory' || (file !== undefined && !existsSync(file))) {
     throw new ConfigError(`there are no runs in ${said}; start one with lamarck evolve, or name a store with --store`)
   }
-  return openFor(flags, config?.options.store)
+  const place = placeOf(flags, config?.options.store)
+  if (typeof place.store !== 'string') return { ...place, store: place.store, async [Symbol.asyncDispose]() {} }
+  const store = await openStore(place.store)
+  return { ...place, store, [Symbol.asyncDispose]: () => store[Symbol.asyncDispose]() }
 }
 
 function isFile(name: string): boolean {
@@ -103,11 +110,11 @@ export function metaOf(row: RunRow): Meta {
 }
 
 /** How `meta` names a config: from the store's file, so that both may be moved together. */
-export function configFrom(config: string, { file }: Opened): string {
+export function configFrom(config: string, { file }: Place): string {
   return file === undefined ? config : relative(dirname(file), config)
 }
 
-export function configAt(config: string, { file }: Opened): string {
+export function configAt(config: string, { file }: Place): string {
   return file === undefined ? config : resolve(dirname(file), config)
 }
 

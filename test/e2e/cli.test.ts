@@ -180,6 +180,13 @@ test('--quiet prints the report alone', async () => {
   expect(ended.stdout).not.toContain('round 1')
 })
 
+test('a run in memory leaves nothing and promises nothing', async () => {
+  const cwd = marks()
+  const ended = await lamarck(['evolve', ...model, '--rounds', '1', '--store', 'memory'], { cwd })
+  expect(ended.stdout).not.toContain('lamarck report')
+  expect(existsSync(join(cwd, '.lamarck'))).toBe(false)
+})
+
 test('a reader that goes away does not end a run', async () => {
   const cwd = marks()
   const run = start(['evolve', ...slowModel, '--rounds', '2', '--id', 'x'], { cwd })
