@@ -105,8 +105,8 @@ describe('progress', () => {
 
   test('the block is taken away before a line is printed, drawn again below it, and gone in the end', () => {
     const state = toyState([[undefined, 0.4]])
-    let written = ''
-    const print = (text: string): void => void (written += text)
+    const written: string[] = []
+    const print = (text: string): void => void written.push(text)
     const terminal = { ...plain, columns: 40, say: print, out: print, warn: print, draw: print }
     const screen = new Screen(terminal, () => ({ state, options: toyOptions, inFlight: 0, spent, seconds: 1 }))
     screen.above(() => print('one\n'))
@@ -114,7 +114,7 @@ describe('progress', () => {
     screen[Symbol.dispose]()
     const block = 'round 1 of 5\nbest 40.0 % (40.0 to 40.0) node 0\n$0.5000 of $5.00 · 1,234 calls\n0 in flight · 0:01\n'
     const away = '\r\u001b[4A\u001b[0J'
-    expect(written).toBe(`one\n${block}${away}two\n${block}${away}`)
+    expect(written.join('')).toBe(`one\n${block}${away}two\n${block}${away}`)
   })
 
   test('no line is wider than the screen, whatever the width', () => {
