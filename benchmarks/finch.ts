@@ -16,7 +16,7 @@ import { finchTask } from '../src/tasks/finch/task.ts'
 import { cpuSince, head, load, row } from './table.ts'
 
 const count = Number(process.argv[2] ?? 6)
-const set: SetName = setNames.find((name) => name === process.argv[3]) ?? 'dev'
+const set = setNamed(process.argv[3] ?? 'dev')
 const rounds = 25
 const marks = [1, 3, 10, rounds]
 
@@ -35,6 +35,13 @@ const arms = [
   { name: 'copier, chain', editor: copier, method: 'chain' },
   { name: 'copier, tree', editor: copier, method: 'lse' },
 ] as const
+
+function setNamed(name: string): SetName {
+  const found = setNames.find((n) => n === name)
+  if (found === undefined || !(count >= 2))
+    throw new Error(`usage: node benchmarks/finch.ts [COMPANIES ≥ 2] [${setNames.join(' | ')}]`)
+  return found
+}
 
 const onTest = (company: Company, notes: string): number => expectedScore(company, notes, { split: 'test' })
 

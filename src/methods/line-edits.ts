@@ -1,8 +1,8 @@
 // Edits written as changes of lines and applied by code: what is not mentioned stays. A writer beside the whole rewrites of lse.ts.
 // The answer ends with a block, one change a line:
 //   <prompt>
-//   late: shipped after 5 days     the line named "late" becomes this one, or is added: a line's name is what stands before its first ": "
-//   big: drop                      the line named "big" goes
+//   late: shipped after 5 days     replaces what is named "late", or is added: a line's name is what stands before its first ": "
+//   big: drop                      what is named "big" goes
 //   + Answer in one query.         a line without a name is added
 //   - Answer politely.             the line that reads so goes, with a name or without
 //   </prompt>

@@ -4,12 +4,12 @@ import { ConfigError } from '../../core/errors.ts'
 import { mean } from '../../core/score.ts'
 import { type Company, createCompany } from './company.ts'
 import { execute, openDatabase } from './database.ts'
-import { domains, domainsIn, setNames } from './domains.ts'
+import { domains, domainsIn, kinds, setNames } from './domains.ts'
 import { readRule } from './notes.ts'
 import { finch } from './parameters.ts'
 import { questionSql, questionText, readQuestion } from './questions.ts'
 import { companiesIn } from './sets.ts'
-import { fragments, meaningsIn, words } from './words.ts'
+import { fragments, fragmentsOf, meaningsIn, words } from './words.ts'
 
 const splits = ['train', 'holdout', 'test'] as const
 
@@ -28,6 +28,22 @@ test('there are at least twelve domains, whose tables have names of their own', 
   const nouns = domains.flatMap((d) => [d.people, d.events, ...(d.items ? [d.items] : []), ...(d.places ? [d.places] : [])])
   expect(new Set(nouns).size).toBe(nouns.length)
   expect(nouns.filter((noun) => words.has(noun))).toEqual([])
+})
+
+test('in every domain every condition runs and picks out some rows, not all', () => {
+  for (const domain of domains) {
+    const db = openDatabase(domain, 1)
+    for (const kind of kinds) {
+      if (domain[kind] === undefined) continue
+      for (const fragment of fragmentsOf[kind]) {
+        const result = execute(db, `SELECT id FROM ${domain[kind]} WHERE ${fragment}`)
+        const rows = result.kind === 'rows' ? result.rows : result.message
+        expect(rows, `${domain.name}: ${fragment}`).toBeGreaterThan(0)
+        expect(rows).toBeLessThan(finch.rows[kind])
+      }
+    }
+    db.close()
+  }
 })
 
 test('a company is the same when made again, and another with another seed', () => {
