@@ -219,7 +219,7 @@ async function driven({ id, given, prepared, store, facts, options, log, wishes,
     clock[Symbol.dispose]()
     await store.measure(id, JSON.stringify(measure.snapshot(ledger.spent, sizesOf(mirror, prepared.tokenizer))))
   }
-  const told = { names: prepared.names, options, state: mirror }
+  const told = { names: prepared.names, options, state: mirror, hashes: prepared.hashes }
   const report = reportOf(id, told, measure.snapshot(ledger.spent, sizesOf(mirror, prepared.tokenizer)))
   if (!report) {
     const detail = mirror.stopped?.detail ?? 'budget'

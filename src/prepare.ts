@@ -126,7 +126,7 @@ export async function prepare(given: EvolveOptions): Promise<Prepared> {
     options,
     settings,
     names,
-    hashes: hashesOf(task),
+    hashes: { ...hashesOf(task), ...searchHashes(given, settings) },
     sources: { act, judge, evolve },
     meterOf,
     meters: (door) => ({
@@ -200,13 +200,17 @@ async function modelEvolver(settings: Settings): Promise<Evolver> {
   return evolver(lseWriter(settings.template === undefined ? {} : { template: settings.template }))
 }
 
+/** UCB's constant: 2 is the paper's code's, 0.1 fits scores in [0, 1] better. */
+function exploreOf({ explore, protocol }: Settings): number {
+  return explore ?? (protocol === 'paper' ? 2 : 0.1)
+}
+
 const methods = ['lse', 'chain', 'best'] as const
 
 async function methodOf(method: string | Method, settings: Settings): Promise<Method> {
   if (typeof method !== 'string') return method
   const { lse, chain, best } = await import('./methods/lse.ts')
-  const c = settings.explore ?? (settings.protocol === 'paper' ? 2 : 0.1)
-  if (method === 'lse') return lse({ c })
+  if (method === 'lse') return lse({ c: exploreOf(settings) })
   if (method === 'chain') return chain()
   if (method === 'best') return best()
   throw new ConfigError(`unknown method "${method}" (have: ${methods.join(', ')})`)
@@ -240,6 +244,12 @@ function hashesOf(task: Task<Example, unknown, unknown>): Readonly<Record<string
     context: sha(JSON.stringify(task.seed)),
     rules: sha(JSON.stringify(task.rules ?? {})),
   }
+}
+
+/** Settings of the search that no option of the core holds, but that make a run another run. */
+function searchHashes(given: EvolveOptions, settings: Settings): Readonly<Record<string, string>> {
+  const { copies, template = 'default' } = settings
+  return { copies, template: sha(template), ...(typeof given.method !== 'object' && { explore: String(exploreOf(settings)) }) }
 }
 
 /** 128 bits of SHA-256 as hex. */

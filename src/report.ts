@@ -58,6 +58,7 @@ export interface Told {
   readonly names: Names
   readonly options: Options
   readonly state: State
+  readonly hashes: Readonly<Record<string, string>>
 }
 
 /** Folds facts. Undefined for a run that never started. */
@@ -66,7 +67,7 @@ export function tell(facts: readonly Fact[]): Told | undefined {
   if (first?.kind !== 'started') return undefined
   const state = start(first.options)
   for (const fact of facts) apply(state, fact)
-  return { names: first.names, options: first.options, state }
+  return { names: first.names, options: first.options, state, hashes: first.hashes }
 }
 
 /** The report of a finished run; undefined before the test split was looked at. */

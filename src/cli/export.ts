@@ -72,13 +72,13 @@ function literal(value: unknown): string {
   return JSON.stringify(value, undefined, 2)
 }
 
-function treeJson({ state, names }: Told): string {
+function treeJson({ state, names, hashes }: Told): string {
   const selection =
     names.method === 'chain'
       ? { kind: 'newest' as const }
       : names.method === 'best'
         ? { kind: 'best' as const }
-        : { kind: 'ucb' as const, c: 0.1 }
+        : { kind: 'ucb' as const, c: Number(hashes.explore ?? 0.1) }
   const tree = referenceTree(state.nodes, { selection, picks: state.tree.picks, visits: (id) => state.tree.visits(id) })
   return `${JSON.stringify(renderTree(tree), undefined, 2)}\n`
 }

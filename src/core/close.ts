@@ -10,6 +10,9 @@ import { crossValidated, type Gain, meanInterval, pairedGain, shrunk } from './s
 /** Nodes scored again on fresh problems before the last choice. */
 const finalists = 4
 
+/** Values nearer than this are equal but for rounding: the older node, last of all the seed, wins. */
+const tie = 1e-9
+
 /** Chooses, opens the test split, reports. */
 export function* close(s: State, o: Options): Ask<readonly Fact[]> {
   const seed = s.nodes[0]
@@ -49,7 +52,7 @@ function crossValidation(s: State, o: Options): { readonly crossValidated?: numb
 /** The node to report on: never one whose scoring was cut short. */
 function* choose(s: State, o: Options): Ask<{ readonly chosen: Node; readonly confirmed?: Readonly<Record<string, number>> }> {
   const full = s.nodes.filter((n) => n.score.full)
-  const by = (value: (n: Node) => number): Node => full.reduce((a, b) => (value(b) > value(a) ? b : a))
+  const by = (value: (n: Node) => number): Node => full.reduce((a, b) => (value(b) > value(a) + tie ? b : a))
   if (o.choice === 'shrink') {
     const values = shrunk(s.nodes.map((n) => ({ id: n.id, parent: n.parents[0], ...(n.score.full && { per: n.score.per }) })))
     return { chosen: by((n) => values[n.id]!) }

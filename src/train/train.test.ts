@@ -1,0 +1,194 @@
+import { expect, test } from 'vitest'
+import type { Engine, Group, Loss } from '../core/engine.ts'
+import { EngineError } from '../core/errors.ts'
+import type { Writer } from '../core/evolver.ts'
+import type { Model, TokenCompletion } from '../core/model.ts'
+import { rng } from '../core/rng.ts'
+import type { State } from './curriculum.ts'
+import { type TrainFact, type TrainOptions, type TrainPorts, train } from './train.ts'
+
+/** Edits to choose from: the third and fourth help, the first can't be read. */
+const choices = ['no tags', 'worse', 'better', 'best']
+const worth: Readonly<Record<string, number>> = { worse: 0.2, better: 0.6, best: 0.9 }
+
+/** A policy of one softmax over four answers a prompt; its gradient is written out by hand. */
+function toyEngine(): Engine & { readonly logits: Map<number, number[]>; saves: number } {
+  const logits = new Map<number, number[]>()
+  const saved = new Map<string, string>()
+  let gathered = new Map<number, number[]>()
+  let version = 0
+  const row = (prompt: number): number[] => logits.get(prompt) ?? logits.set(prompt, [0, 0, 0, 0]).get(prompt)!
+  const chances = (prompt: number): number[] => {
+    const e = row(prompt).map(Math.exp)
+    const sum = e.reduce((a, b) => a + b)
+    return e.map((x) => x / sum)
+  }
+  const engine = {
+    name: 'toy',
+    logits,
+    saves: 0,
+    async forwardBackward(groups: readonly Group[], loss: Loss) {
+      expect(loss).toEqual({ kind: 'ppo', low: 0.2, high: 0.2 })
+      const rollouts = groups.flatMap((g) => g.rollouts.map((r) => ({ prompt: g.prompt[0]!, ...r })))
+      for (const { prompt, tokens, logprobs, advantages } of rollouts) {
+        const p = chances(prompt)
+        expect(logprobs[0]).toBeCloseTo(Math.log(p[tokens[0]!]!), 5) // on-policy
+        const gradient = gathered.get(prompt) ?? gathered.set(prompt, [0, 0, 0, 0]).get(prompt)!
+        for (const [k, pk] of p.entries()) gradient[k]! += (advantages[0]! * (Number(k === tokens[0]) - pk)) / rollouts.length
+      }
+      if ([...gathered.values()].flat().some(Number.isNaN)) throw new EngineError('the loss is not finite')
+      return { loss: 0 }
+    },
+    async optimStep({ learningRate }: { learningRate: number }) {
+      for (const [prompt, g] of gathered) for (const [k, x] of g.entries()) row(prompt)[k]! += learningRate * x
+      gathered = new Map()
+      version++
+      return {}
+    },
+    async policy(): Promise<Model<TokenCompletion>> {
+      const mine = version
+      return {
+        name: 'toy',
+        async sample(prompt, { n = 1, seed = 0, temperature, topP }) {
+          if (mine !== version) throw new EngineError('stale')
+          expect([temperature, topP]).toEqual([1, 1])
+          const p = chances(Number(prompt[0]!.content))
+          return Array.from({ length: n }, (_, i): TokenCompletion => {
+            let u = rng(seed + i)()
+            let k = 0
+            while (k < 3 && u >= p[k]!) u -= p[k++]!
+            const text = k === 0 ? choices[0]! : `<prompt>${choices[k]}</prompt>`
+            const usage = { input: 1, cached: 0, output: 1, reasoning: 0 }
+            return { text, finish: 'stop', usage, tokens: Int32Array.of(k), logprobs: Float32Array.of(Math.log(p[k]!)) }
+          })
+        },
+      }
+    },
+    async save(name: string) {
+      engine.saves++
+      saved.set(name, JSON.stringify([...logits]))
+      return name
+    },
+    async load(name: string) {
+      logits.clear()
+      for (const [k, v] of JSON.parse(saved.get(name)!) as [number, number[]][]) logits.set(k, v)
+    },
+    async [Symbol.asyncDispose]() {},
+  }
+  return engine
+}
+
+const writer: Writer = {
+  name: 'toy',
+  write: () => [],
+  read(completion, o) {
+    const text = /<prompt>(.*)<\/prompt>/.exec(completion)?.[1]
+    if (text === undefined) return { kind: 'invalid', reason: 'no tags', completion }
+    return { kind: 'edit', context: { ...o.node.context, rules: text }, completion }
+  },
+}
+
+function state(i: number): State {
+  const score = { per: {}, mean: 0.5, draws: 1, full: true }
+  const node = { id: i, parents: [], round: i, context: { rules: `old ${i}` }, score }
+  const observation = { node, seen: { ...score, rollouts: [] }, history: [], earlier: [], rules: {} }
+  return { task: 't', observation, prompt: [{ role: 'user', content: String(i) }], before: 0.5, potential: 0.4 }
+}
+const states = Array.from({ length: 8 }, (_, i) => state(i))
+const options: TrainOptions = {
+  seed: 3,
+  states: 4,
+  rollouts: 4,
+  passes: 30,
+  maxTokens: 8,
+  adam: { learningRate: 1 },
+  every: 10,
+}
+
+function ports(engine: Engine, more: Partial<TrainPorts> = {}): TrainPorts {
+  return {
+    engine,
+    writer,
+    states,
+    encode: (prompt) => Int32Array.of(Number(prompt[0]!.content)),
+    score: async (context) => worth[String(context.rules)]!,
+    dev: async (policy) => {
+      const drawn = await policy.sample([{ role: 'user', content: '0' }], {
+        maxTokens: 8,
+        n: 200,
+        seed: 9,
+        temperature: 1,
+        topP: 1,
+      })
+      return drawn.filter((c) => c.text.includes('best')).length / 200
+    },
+    ...more,
+  }
+}
+
+async function all(facts: AsyncIterable<TrainFact>): Promise<TrainFact[]> {
+  const out: TrainFact[] = []
+  for await (const fact of facts) out.push(fact)
+  return out
+}
+const rewards = (facts: readonly TrainFact[]): number[] => facts.flatMap((f) => (f.kind === 'step' ? [f.metrics.reward!] : []))
+const average = (x: readonly number[]): number => x.reduce((a, b) => a + b) / x.length
+
+test('training makes the edits that raise the score likelier, and invalid ones rarer', async () => {
+  const facts = await all(train(options, ports(toyEngine())))
+  const steps = facts.filter((f) => f.kind === 'step')
+  expect(steps).toHaveLength(60)
+  expect(average(rewards(facts).slice(0, 5))).toBeLessThan(0)
+  expect(average(rewards(facts).slice(-5))).toBeGreaterThan(0.05)
+  expect(steps.at(-1)!.metrics.invalid).toBeLessThan(0.1)
+})
+
+test('the best checkpoint is the one that did best on dev, and never worse than the start', async () => {
+  const facts = await all(train(options, ports(toyEngine())))
+  const looks = facts.filter((f) => f.kind === 'looked')
+  const top = looks.reduce((a, b) => (b.dev > a.dev ? b : a))
+  expect(looks.map((l) => l.step)).toEqual([0, 10, 20, 30, 40, 50, 60])
+  expect(facts.at(-1)).toMatchObject({ kind: 'ended', why: 'done', best: { step: top.step, checkpoint: top.checkpoint } })
+})
+
+test('killed after any fact and resumed, it brings the same facts and ends with the same weights', async () => {
+  const whole = toyEngine()
+  const facts = await all(train({ ...options, maxSteps: 25 }, ports(whole)))
+  for (let cut = 3; cut < facts.length; cut += 4) {
+    const engine = toyEngine()
+    const first: TrainFact[] = []
+    for await (const fact of train({ ...options, maxSteps: 25 }, ports(engine))) {
+      first.push(fact)
+      if (first.length === cut) break
+    }
+    const from = first.findLastIndex((f) => f.kind === 'looked') + 1
+    const rest = await all(train({ ...options, maxSteps: 25 }, ports(engine), first))
+    expect([...first.slice(0, from), ...rest]).toEqual(facts)
+    expect([...engine.logits]).toEqual([...whole.logits])
+  }
+})
+
+test('it ends when every edit of ten steps was invalid, with the best checkpoint', async () => {
+  const deaf: Writer = { ...writer, read: (completion) => ({ kind: 'invalid', reason: 'never', completion }) }
+  const facts = await all(train(options, ports(toyEngine(), { writer: deaf })))
+  expect(facts.at(-1)).toMatchObject({ kind: 'ended', why: 'hopeless', best: { step: 0 } })
+  expect(rewards(facts)).toEqual(Array(10).fill(-1))
+})
+
+test('a loss that is not finite ends the training and keeps the last good checkpoint', async () => {
+  let calls = 0
+  const score = async (): Promise<number> => (calls++ > 200 ? Number.NaN : 0.9)
+  const facts = await all(train(options, ports(toyEngine(), { score })))
+  expect(facts.at(-1)).toMatchObject({ kind: 'ended', why: 'not finite', detail: 'the loss is not finite' })
+})
+
+test('an edit that may not follow its context earns -1', async () => {
+  const facts = await all(train({ ...options, maxSteps: 1 }, ports(toyEngine(), { check: () => 'too long' })))
+  expect(rewards(facts)).toEqual([-1])
+})
+
+test('too few states for one step are refused before anything is trained', async () => {
+  await expect(all(train({ ...options, states: 9 }, ports(toyEngine())))).rejects.toThrow(
+    '8 states to learn from, and a step takes 9',
+  )
+})
