@@ -5,8 +5,9 @@ import { finchActor } from '../tasks/finch/actor.ts'
 import { createCompany } from '../tasks/finch/company.ts'
 import { formats, perfectNotes } from '../tasks/finch/editors.ts'
 import { expectedScore } from '../tasks/finch/reward.ts'
+import { companiesIn } from '../tasks/finch/sets.ts'
 import { finchTask } from '../tasks/finch/task.ts'
-import { demonstrator, perfectEditor } from './finch.ts'
+import { type Demonstration, demonstrations, demonstrator, perfectEditor } from './finch.ts'
 
 const of = { set: 'dev', seed: 4 } as const
 
@@ -34,4 +35,16 @@ test('the demonstrator improves a context, stays far below the perfect editor, a
   const [low, got, high] = [at(company.notes), at(String(first.chosenContext.notes)), at(perfectNotes(company))]
   expect(got).toBeGreaterThan(low)
   expect(got).toBeLessThan(low + 0.8 * (high - low))
+})
+
+test.each(formats)('demonstrations repeat for a seed, differ between seeds, and nearly all can be read, as %s', (format) => {
+  const companies = companiesIn('train', 6)
+  const shown = (seed: number): Demonstration[] => [...demonstrations({ companies, format, seed })]
+  const first = shown(1)
+  expect(first).toHaveLength(36)
+  expect(shown(1)).toEqual(first)
+  expect(shown(2)).not.toEqual(first)
+  const closed = first.filter((d) => d.completion.endsWith('</prompt>'))
+  expect(closed.length).toBeGreaterThan(28)
+  expect(first.every((d) => d.prompt[0]!.content.startsWith('notes\n'))).toBe(true)
 })

@@ -1,12 +1,14 @@
 // Finch put together: its compact prompt with the parsers of the methods, and its scripted editors as evolvers.
 import { checked, type Edit, type Evolver, type Writer } from '../core/evolver.ts'
-import { rng } from '../core/rng.ts'
+import type { Message } from '../core/model.ts'
+import { rng, seedOf } from '../core/rng.ts'
 import { lineEdits } from '../methods/line-edits.ts'
 import { lseWriter } from '../methods/lse.ts'
 import { type CompanyOptions, createCompany } from '../tasks/finch/company.ts'
 import { demonstrate, type Format, perfectNotes, perfectText } from '../tasks/finch/editors.ts'
-import { type ActorName, finch } from '../tasks/finch/parameters.ts'
+import { type ActorName, finch, part } from '../tasks/finch/parameters.ts'
 import { policyPrompt } from '../tasks/finch/policy-prompt.ts'
+import { observe } from '../tasks/finch/reward.ts'
 
 /** What a small policy is asked and how its answer is read; `rewrite` = whole texts, as published. */
 export function finchWriter(format: Format = 'edits'): Writer {
@@ -39,5 +41,36 @@ export function perfectEditor(
     async propose(observation, call): Promise<Edit> {
       return checked(writer.read(perfectText(observation, format, notes), observation), call.check)
     },
+  }
+}
+
+/** What a policy is warm-started with. */
+export interface Demonstration {
+  readonly prompt: readonly Message[]
+  readonly completion: string
+}
+
+export interface DemonstrationOptions {
+  readonly companies: readonly CompanyOptions[]
+  readonly format?: Format
+  readonly seed?: number
+  /** Edits a company, each of the context that the one before left. */
+  readonly edits?: number
+}
+
+/** The demonstrator at work on companies: prompts and what it wrote, valid or not. */
+export function* demonstrations(options: DemonstrationOptions): Generator<Demonstration> {
+  const { companies, format = 'edits', seed = 0, edits = 6 } = options
+  const writer = finchWriter(format)
+  for (const of of companies) {
+    using company = createCompany(of)
+    let notes = company.notes
+    for (let k = 0; k < edits; k++) {
+      const observation = observe(company, notes, { seed: seedOf(seed, k) })
+      const completion = demonstrate(observation, format, rng('finch', 'demonstrations', company.name, seed, k))
+      yield { prompt: writer.write(observation), completion }
+      const edit = writer.read(completion, observation)
+      if (edit.kind === 'edit') notes = String(edit.context[part])
+    }
   }
 }

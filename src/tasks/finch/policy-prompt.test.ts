@@ -1,25 +1,12 @@
 import { expect, test } from 'vitest'
-import type { Observation } from '../../core/observation.ts'
 import { rng } from '../../core/rng.ts'
-import { scoreOf } from '../../core/score.ts'
-import { type Company, createCompany } from './company.ts'
+import { createCompany } from './company.ts'
 import { demonstrate, formats, perfectNotes, perfectText } from './editors.ts'
 import { finch } from './parameters.ts'
 import { answerTokens, policyPrompt, promptTokens, seenWords, vocabulary } from './policy-prompt.ts'
-import { attempts, expectedScore } from './reward.ts'
+import { expectedScore, observe } from './reward.ts'
 import { companiesIn } from './sets.ts'
 import { fragments, words } from './words.ts'
-
-function observe(company: Company, notes: string, seed: number): Observation {
-  const ids = company
-    .problems('train')
-    .slice(seed * 10, seed * 10 + 10)
-    .map((p) => p.id)
-  const rollouts = attempts(company, notes, { ids, seed })
-  const score = scoreOf(rollouts, 1)
-  const node = { id: 0, parents: [], round: 0, context: { notes }, score }
-  return { node, seen: { ...score, rollouts }, history: [], earlier: [], rules: {} }
-}
 
 const pieces = [...vocabulary].sort((a, b) => b.length - a.length)
 
@@ -45,7 +32,7 @@ test('prompts and answers are spelled in tokens of the vocabulary, three a line,
   for (const options of companiesIn('train', 6)) {
     using company = createCompany(options)
     for (let seed = 0; seed < 6; seed++) {
-      const o = observe(company, seed % 2 ? perfectNotes(company) : company.notes, seed)
+      const o = observe(company, seed % 2 ? perfectNotes(company) : company.notes, { seed })
       const prompt = tokensOf(policyPrompt(o)[0]!.content)!
       expect(prompt.length).toBeLessThanOrEqual(promptTokens)
       expect((prompt.length - 2) % 3).toBe(0)
@@ -98,7 +85,7 @@ test('the perfect notes are all true, fit, and no true rule added to them or tak
 test('the demonstrator writes only pairs of a word and a meaning that are true in its data or of another kind of table', () => {
   using company = createCompany({ set: 'train', seed: 1 })
   for (let seed = 0; seed < 15; seed++) {
-    const o = observe(company, '', seed)
+    const o = observe(company, '', { seed })
     const golds = new Map(seenWords(o.seen.rollouts).map((s) => [s.word, s.meaning]))
     for (const [, word = '', meaning = ''] of demonstrate(o, 'edits', rng(seed)).matchAll(/^(\w+): (.*)$/gm)) {
       const own = words.get(word)!.kind
@@ -119,7 +106,7 @@ test('the demonstrator is right about as often as it is meant to be, and invalid
   for (const options of companiesIn('train', 6)) {
     using company = createCompany(options)
     for (let seed = 0; seed < 20; seed++) {
-      const o = observe(company, '', seed)
+      const o = observe(company, '', { seed })
       const golds = new Map(seenWords(o.seen.rollouts).map((s) => [s.word, s.meaning]))
       const text = demonstrate(o, 'edits', draw)
       count++
@@ -137,7 +124,7 @@ test('the demonstrator is right about as often as it is meant to be, and invalid
 
 test('the perfect editor drops what is not in its notes and writes the rest', () => {
   using company = createCompany({ set: 'dev', seed: 2 })
-  const o = observe(company, company.notes, 0)
+  const o = observe(company, company.notes, { seed: 0 })
   const notes = perfectNotes(company)
   expect(perfectText(o, 'rewrite', notes)).toContain(notes)
   for (const line of notes.split('\n')) expect(perfectText(o, 'edits', notes)).toContain(`${line}\n`)

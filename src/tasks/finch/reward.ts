@@ -1,11 +1,12 @@
 // How good a context is for a company: the expectation over the actor's chances in closed form, or a mean of attempts as on a real task.
 // Both judge by rows that SQL really gave.
-import { seedOf } from '../../core/rng.ts'
-import type { Rollout } from '../../core/score.ts'
+import type { Observation } from '../../core/observation.ts'
+import { rng, seedOf, shuffle } from '../../core/rng.ts'
+import { type Rollout, scoreOf } from '../../core/score.ts'
 import { answerText, chances, type Reading, readAll } from './actor.ts'
 import type { Company, Problem, ProblemSplit } from './company.ts'
 import { readNotes } from './notes.ts'
-import { type ActorName, finch } from './parameters.ts'
+import { type ActorName, finch, part } from './parameters.ts'
 import { fragments } from './words.ts'
 
 export const rewards = ['expected', 'sampled'] as const
@@ -106,6 +107,25 @@ export function attempts(
       feedback: score === 1 ? 'the rows are right' : 'the rows are not the expected ones',
     }
   })
+}
+
+export interface ObserveOptions extends RewardOptions {
+  readonly seed: number
+  /** Problems of the batch. */
+  readonly batch?: number
+}
+
+/** What an evolver is given about a context: a batch of train problems drawn by the seed; its score is the expected one. */
+export function observe(company: Company, notes: string, { seed, batch = 10, ...options }: ObserveOptions): Observation {
+  const all = company.problems('train').map((problem) => problem.id)
+  const ids = shuffle(all, rng('finch', 'batch', company.name, seed)).slice(0, batch)
+  const rollouts = attempts(company, notes, { ids, seed, ...options })
+  const mean = expectedScore(company, notes, options)
+  const score = { per: { holdout: mean }, mean, draws: 1, full: true }
+  const context = { [part]: notes }
+  const node = { id: 0, parents: [], round: 0, context, score }
+  const seen = { ...scoreOf(rollouts, 1), rollouts }
+  return { node, seen, history: [{ context, score: mean }], earlier: [], rules: {} }
 }
 
 function isRight(company: Company, problem: Problem, readings: readonly { readonly meaning: string }[]): boolean {
