@@ -30,8 +30,8 @@ export interface Batch {
 
 /** Tokens of a batch, padding included, that are worth a thread of their own; more are divided. */
 const largest = 4096
-/** Batches at least, if there are as many groups: work for two cores. */
-const fewest = 2
+/** There are a multiple of so many batches: work for two cores. */
+const even = 2
 
 export function batchesOf(groups: readonly Group[], lengths: readonly number[], shape: Shape): readonly Batch[] {
   const rollouts = groups.reduce((sum, group) => sum + group.rollouts.length, 0)
@@ -39,7 +39,7 @@ export function batchesOf(groups: readonly Group[], lengths: readonly number[], 
   const p = paddedLength(Math.max(...groups.map((group) => group.prompt.length)), lengths, shape.context)
   const longest = Math.max(...groups.flatMap((group) => group.rollouts.map(({ tokens }) => tokens.length)))
   const t = paddedLength(longest, lengths, shape.context)
-  const parts = Math.max(fewest, Math.ceil((groups.length * (p + g * t)) / largest))
+  const parts = even * Math.ceil((groups.length * (p + g * t)) / (even * largest))
   const n = bucket(Math.ceil(groups.length / parts))
   const batches: Batch[] = []
   for (let at = 0; at < groups.length; at += n) batches.push(batchOf(groups.slice(at, at + n), { n, g, p, t }, 1 / rollouts))

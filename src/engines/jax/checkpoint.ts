@@ -83,6 +83,19 @@ export function readPolicyCard(path: string): Promise<PolicyCard> {
   return refusing(path, async () => cardOf(decodeTensors(await readFile(path))))
 }
 
+/**
+ * Bakes a temperature into a checkpoint: drawn from at temperature 1, its policy then does what it did at `temperature`. The optimizer's
+ * state is left out: it belongs to other weights.
+ * @throws {EngineError} if there is no checkpoint at `from`.
+ */
+export async function sharpen(from: string, to: string, temperature: number): Promise<void> {
+  const card = await readPolicyCard(from)
+  const { weights } = await readCheckpoint(from, card)
+  const norm = leavesOf(card.shape).find(({ name }) => name === 'norm') // logits are proportional to its gain
+  for (let i = 0; norm && i < norm.size; i++) weights[norm.offset + i]! /= temperature
+  await writeCheckpoint(to, card, { weights })
+}
+
 function cardOf({ metadata }: Tensors): PolicyCard {
   if (metadata.format !== format) throw new EngineError('it holds no policy of lamarck')
   if (metadata.version !== version) throw new EngineError(`its version is ${metadata.version}, readable is ${version}`)

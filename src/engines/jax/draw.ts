@@ -22,18 +22,32 @@ export interface Drawn {
  * @param u uniform in [0, 1)
  */
 export function draw(logits: Float32Array, sofar: Int32Array, sampling: Sampling, u: number): Drawn {
-  const { temperature = 1, presencePenalty = 0 } = sampling
+  const { temperature = 1, topP = 1, topK = 0, presencePenalty = 0 } = sampling
+  const own = oddsOf(logits, 1)
   const penalized = presencePenalty === 0 ? logits : logits.slice()
   if (presencePenalty !== 0) for (const token of new Set(sofar)) penalized[token]! -= presencePenalty
-  const token = temperature === 0 ? likeliest(penalized) : pick(penalized, temperature, sampling, u)
-  return { token, logprob: logits[token]! - logTotal(logits) }
+  const logTotal = Math.log(total(own))
+  const logprobOf = (token: number): number => logits[token]! - logits[likeliest(logits)]! - logTotal
+  if (temperature === 0) {
+    const token = likeliest(penalized)
+    return { token, logprob: logprobOf(token) }
+  }
+  const odds = temperature === 1 && penalized === logits ? own : oddsOf(penalized, temperature)
+  if (topP < 1 || topK > 0) cut(odds, topP, topK || odds.length)
+  const token = pick(odds, u)
+  return { token, logprob: logprobOf(token) }
 }
 
-function pick(logits: Float32Array, temperature: number, { topP = 1, topK = 0 }: Sampling, u: number): number {
+/** Probabilities up to a factor: the likeliest is 1. */
+function oddsOf(logits: Float32Array, temperature: number): Float64Array {
   const most = logits[likeliest(logits)]!
-  const odds = Float64Array.from(logits, (logit) => Math.exp((logit - most) / temperature))
-  if (topP < 1 || topK > 0) cut(odds, topP, topK || odds.length)
-  let left = u * odds.reduce((a, b) => a + b, 0)
+  const odds = new Float64Array(logits.length)
+  for (let i = 0; i < odds.length; i++) odds[i] = Math.exp((logits[i]! - most) / temperature)
+  return odds
+}
+
+function pick(odds: Float64Array, u: number): number {
+  let left = u * total(odds)
   let last = 0
   for (let i = 0; i < odds.length; i++) {
     if (odds[i] === 0) continue
@@ -44,10 +58,16 @@ function pick(logits: Float32Array, temperature: number, { topP = 1, topK = 0 }:
   return last
 }
 
+function total(odds: Float64Array): number {
+  let sum = 0
+  for (let i = 0; i < odds.length; i++) sum += odds[i]!
+  return sum
+}
+
 /** Leaves the likeliest `topK`, of these the fewest that hold `topP` of the whole. */
 function cut(odds: Float64Array, topP: number, topK: number): void {
   const order = [...odds.keys()].sort((a, b) => odds[b]! - odds[a]! || a - b)
-  const enough = topP * odds.reduce((a, b) => a + b, 0)
+  const enough = topP * total(odds)
   let held = 0
   order.forEach((token, rank) => {
     const isIn = rank < topK && (rank === 0 || held < enough)
@@ -60,11 +80,4 @@ function likeliest(logits: Float32Array): number {
   let best = 0
   for (let i = 1; i < logits.length; i++) if (logits[i]! > logits[best]!) best = i
   return best
-}
-
-function logTotal(logits: Float32Array): number {
-  const most = logits[likeliest(logits)]!
-  let total = 0
-  for (let i = 0; i < logits.length; i++) total += Math.exp(logits[i]! - most)
-  return most + Math.log(total)
 }

@@ -7,7 +7,7 @@ import { modelContract } from '../../../test/contracts/model.ts'
 import type { Group, Loss } from '../../core/engine.ts'
 import { ConfigError, EngineError, MissingPackageError, ModelError } from '../../core/errors.ts'
 import type { Message } from '../../core/model.ts'
-import { readPolicyCard } from './checkpoint.ts'
+import { readPolicyCard, sharpen } from './checkpoint.ts'
 import { type JaxEngine, type JaxOptions, jaxEngine } from './jax-engine.ts'
 import { end } from './tokenizer.ts'
 
@@ -231,6 +231,20 @@ describe('a checkpoint', () => {
       await expect(engine.load(file)).rejects.toThrow(why)
     }
     expect(readFileSync(await engine.save('after')).equals(good)).toBe(true)
+  })
+
+  test('sharpened by a temperature draws at 1 what it drew at that temperature', async () => {
+    await using engine = await open()
+    const path = await engine.save('blunt')
+    const draw = async (temperature: number): Promise<readonly (readonly number[])[]> => {
+      const policy = await engine.policy()
+      return (await policy.sample(ask('late'), { maxTokens: 8, n: 4, temperature })).map(({ tokens }) => [...tokens])
+    }
+    const [before, plain] = [await draw(0.5), await draw(1)]
+    await sharpen(path, join(folder, 'sharp'), 0.5)
+    await engine.load(join(folder, 'sharp'))
+    expect(await draw(1)).toEqual(before)
+    expect(before).not.toEqual(plain)
   })
 
   test('needs a folder and a plain name', async () => {
