@@ -167,7 +167,7 @@ test.each([
   [undefined, 'undefined'],
   [null, 'null'],
   [true, 'true'],
-])('a score of %j is refused with the example and the remedy', async (bad, shown) => {
+])('a score of %s is refused with the example and the remedy', async (bad, shown) => {
   const { perform, entries } = toy({ task: with1(() => ({ score: bad })) })
   const refused = perform(evaluate(['h0', 'h1']), at())
   await expect(refused).rejects.toThrow(`the score of example "h1" is ${shown}: return { score } with a number from 0 to 1`)

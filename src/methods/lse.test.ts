@@ -223,6 +223,7 @@ test('slots that data contains are not filled', () => {
   expect(text).toContain('Question: {{format}} {{context}}')
   expect(text).toContain('Answer: {{hint}}')
   expect(text).toContain('keep {{results}}')
+  expect(text.match(/Question: /g)).toHaveLength(1)
 })
 
 test('lines that changed are named, in whatever order they come', () => {
