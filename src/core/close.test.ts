@@ -53,6 +53,19 @@ const of = (test: readonly string[], more: Partial<Options['splits']> = {}): Opt
 })
 const holdout = (mean: number, full = true): Score => scored({ h0: mean, h1: mean }, full)
 
+test('a problem that was not scored is left out, whatever its name', () => {
+  const names = ['a', 'constructor', 'toString', '__proto__']
+  const o = toyOptions({ splits: of(names) })
+  const { result } = closed(state(o, [holdout(0.2), holdout(0.7)]), o, (id, problem) =>
+    problem === 'a' || problem === '__proto__' ? id : undefined,
+  )
+  expect(Object.entries(result.per.chosen)).toEqual([
+    ['a', 1],
+    ['__proto__', 1],
+  ])
+  expect(result.gain).toMatchObject({ mean: 1, n: 2 })
+})
+
 test('the context is chosen on the holdout and its gain is measured on test', () => {
   const o = toyOptions({ splits: of(problems), testDraws: 2 })
   // On test the chosen one is right on x0 … x19, the seed on x0 … x4 only.

@@ -64,7 +64,7 @@ function* choose(s: State, o: Options): Ask<{ readonly chosen: Node; readonly co
   )
   const fresh = answers.map(scoreIn)
   // A budget that ended here leaves some problems unscored: only those that all finalists answered count.
-  const shared = o.splits.confirm.filter((id) => fresh.every((score) => id in score.per))
+  const shared = o.splits.confirm.filter((id) => fresh.every((score) => Object.hasOwn(score.per, id)))
   const pooled = top.map((n, i) => mean([...Object.values(n.score.per), ...shared.map((id) => fresh[i]!.per[id]!)]))
   const at = pooled.indexOf(Math.max(...pooled))
   return { chosen: top[at]!, confirmed: Object.fromEntries(top.map((n, i) => [n.id, pooled[i]!])) }
@@ -83,7 +83,7 @@ function* look(o: Options, role: 'test' | 'ood', seed: Node, chosen: Node): Ask<
   const answers = yield chosen.id === seed.id ? [ask(seed)] : [ask(seed), ask(chosen)]
   const scores = answers.map(scoreIn)
   const [before, after = before] = scores as [Score, Score?] // one answer a command
-  const ids = o.splits[role].filter((id) => id in before.per && id in after.per)
+  const ids = o.splits[role].filter((id) => Object.hasOwn(before.per, id) && Object.hasOwn(after.per, id))
   const per = { seed: pick(before.per, ids), chosen: pick(after.per, ids) }
   return { gain: pairedGain(per.seed, per.chosen), seed: estimate(per.seed), chosen: estimate(per.chosen), per }
 }
