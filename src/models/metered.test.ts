@@ -213,6 +213,17 @@ describe('a call', () => {
     expect(model.asked).toEqual(['a'])
   })
 
+  test('aborted while the journal keeps it is not sent', async () => {
+    const stop = new AbortController()
+    const model = scripted()
+    const put = async (): Promise<void> => stop.abort(new Error('stop'))
+    const { scope, ledger } = open(model, { journal: { put }, signal: stop.signal })
+    await expect(scope.model.sample(hello, { maxTokens: 5 })).rejects.toThrow('stop')
+    await new Promise(setImmediate)
+    expect(model.asked).toEqual([])
+    expect(ledger.reserved).toEqual(noCost)
+  })
+
   test('that the journal can’t keep is not sent', async () => {
     const model = scripted()
     const put = async (): Promise<void> => {

@@ -278,6 +278,7 @@ async function attempt<T>(
   const settle = await admit(door.ledger, call.bound, signal)
   try {
     await door.journal.put(entry)
+    signal?.throwIfAborted() // the journal took its time
   } catch (error) {
     settle(noCost) // never sent
     throw error
