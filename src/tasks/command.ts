@@ -30,9 +30,9 @@ export interface CommandOptions extends SplitOptions {
   readonly concurrency?: number
   /** Where the command runs; default: the current folder. */
   readonly cwd?: string
-  /** The variables there are. Only PATH, HOME, LANG and TMPDIR reach the command, */
+  /** The variables there are, such as `process.env`; of them only PATH, HOME, LANG, TMPDIR and those of `env` reach the command. */
   readonly environment: Readonly<Record<string, string | undefined>>
-  /** and those named here. */
+  /** Names of further variables that the command gets. */
   readonly env?: readonly string[]
   /** What the command spends by itself at most, an attempt: needed for a dollar budget. */
   readonly cost?: Partial<Cost>
@@ -90,6 +90,7 @@ export async function commandTask(options: CommandOptions): Promise<Task<Example
           await writeFile(paths.file, partText(context[part] ?? ''))
           await writeFile(paths.example, JSON.stringify(example))
           const variables = { ...passed, LAMARCK_FILE: paths.file, LAMARCK_EXAMPLE: paths.example, LAMARCK_SEED: String(drawn) }
+          signal.throwIfAborted() // writing took its time
           const ran = await runCommand(wordsOf(command, paths), { cwd, env: variables, timeout, signal })
           return { ...ran, edited: !sameContext(context, seed) }
         } finally {
