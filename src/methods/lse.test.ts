@@ -125,6 +125,13 @@ test('several parts are read by name; strange, double and missing ones are named
   expect(read(`${rules}${notes}<part name="more">x</part>`)).toBe('there is no part "more" to edit (have: rules, notes)')
 })
 
+test('a part may be called as what every object has', () => {
+  const o = observed({ constructor: 'Old rules.', toString: 'Old tone.' })
+  const edit = readEdit('<prompt><part name="constructor">New rules.</part><part name="toString">New tone.</part></prompt>', o)
+  expect(edit).toMatchObject({ kind: 'edit', context: { constructor: 'New rules.', toString: 'New tone.' } })
+  expect(readEdit('<prompt><part name="constructor">New rules.</part></prompt>', o)).toMatchObject({ kind: 'invalid' })
+})
+
 test('a frozen part is not asked for, and an edit leaves it as it is', () => {
   const o = observed({ system: 'fixed', notes: 'old' }, { rules: { system: { frozen: true } } })
   expect(readEdit('<prompt>all new notes</prompt>', o)).toMatchObject({ context: { system: 'fixed', notes: 'all new notes' } })

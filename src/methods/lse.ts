@@ -2,7 +2,7 @@
 //
 // Deviations: 1. c = 0.1 by default, the code has 2.0 (which takes the best of the least visited). 2. Line changes stand for the whole
 // texts of past contexts. 3. Several named parts. 4. Text from examples and answers is fenced and marked as data.
-import { type Context, contextText, editable, type Part, type Rules, regionEnd, regionStart, type Turn } from '../core/context.ts'
+import { type Context, contextText, editable, type Part, regionEnd, regionStart, type Turn } from '../core/context.ts'
 import { ConfigError } from '../core/errors.ts'
 import type { Edit, Writer } from '../core/evolver.ts'
 import type { Outcome } from '../core/facts.ts'
@@ -78,7 +78,7 @@ export interface LseWriterOptions {
   readonly format?: (context: Context, names: readonly string[]) => string
 }
 
-/** Prompt and parser of LSE's evolver. @throws {ConfigError} if a template of your own lacks {{context}} or {{results}}. */
+/** Prompt and parser of LSE's evolver. @throws {ConfigError} if a template of your own lacks {{context}}, {{results}} or {{format}}. */
 export function lseWriter({ template = defaultTemplate, format = renderFormat }: LseWriterOptions = {}): Writer {
   for (const slot of ['{{context}}', '{{results}}', '{{format}}']) {
     if (!template.includes(slot)) throw new ConfigError(`the evolver template has no ${slot}; add it where that text belongs`)
@@ -111,7 +111,7 @@ function writePrompt(o: Observation, { template, format }: Required<LseWriterOpt
     format: format(o.node.context, names),
   }
   // one pass: slots that data contains are not filled
-  const content = template.replace(/\{\{(\w+)\}\}/g, (whole, name: string) => slots[name] ?? whole)
+  const content = template.replace(/\{\{(\w+)\}\}/g, (whole, name: string) => (Object.hasOwn(slots, name) ? slots[name]! : whole))
   return [{ role: 'user', content }]
 }
 
@@ -240,18 +240,18 @@ export function promptText(completion: string): string | undefined {
 
 function readParts(text: string, o: Observation, names: readonly string[], completion: string): Edit {
   const invalid = (reason: string): Edit => ({ kind: 'invalid', reason, completion })
-  const found: Record<string, Part> = {}
+  const found = new Map<string, Part>()
   for (const [, name = '', body = ''] of text.matchAll(/<part name="([^"]*)">\n?([\s\S]*?)\n?<\/part>/g)) {
     if (!names.includes(name)) return invalid(`there is no part "${name}" to edit (have: ${names.join(', ')})`)
-    if (name in found) return invalid(`part "${name}" is there twice`)
+    if (found.has(name)) return invalid(`part "${name}" is there twice`)
     const turns = typeof o.node.context[name] === 'string' ? undefined : readTurns(body)
     if (typeof o.node.context[name] !== 'string' && turns === undefined)
       return invalid(`part "${name}" has no <turn><input>…</input><output>…</output></turn>`)
-    found[name] = turns ?? withEnds(body, o.node.context[name])
+    found.set(name, turns ?? withEnds(body, o.node.context[name]))
   }
-  const missing = names.find((name) => !(name in found))
+  const missing = names.find((name) => !found.has(name))
   if (missing !== undefined) return invalid(`there is no <part name="${missing}">…</part> in it`)
-  return { kind: 'edit', context: { ...o.node.context, ...found }, completion }
+  return { kind: 'edit', context: { ...o.node.context, ...Object.fromEntries(found) }, completion }
 }
 
 /** Answers come trimmed; white space at the ends of a part with regions lies outside them and must not change. */
@@ -264,9 +264,4 @@ function readTurns(body: string): readonly Turn[] | undefined {
   const turns = [...body.matchAll(/<turn>\s*<input>([\s\S]*?)<\/input>\s*<output>([\s\S]*?)<\/output>\s*<\/turn>/g)]
   if (turns.length === 0 && body.trim() !== '') return undefined
   return turns.map(([, input = '', output = '']) => ({ input: input.trim(), output: output.trim() }))
-}
-
-/** Whether a rule names a part that is not in the context. */
-export function strayRule(context: Context, rules: Rules): string | undefined {
-  return Object.keys(rules).find((name) => !(name in context))
 }
