@@ -3,6 +3,7 @@ import type { Model } from './core/model.ts'
 import { evolve } from './evolve.ts'
 import { commandTask } from './tasks/command.ts'
 import { qaTask } from './tasks/qa.ts'
+import { transfer } from './transfer.ts'
 
 const rows = Array.from({ length: 12 }, (_, i) => ({ id: `q${i}`, input: `question ${i}`, expected: 'yes' }))
 const silent: Model = {
@@ -35,6 +36,49 @@ test('a dollar budget is refused where a price is not known, with the remedy', a
   await expect(run.result).rejects.toThrow(
     "the price of toy:silent is not known, so a budget of $1 can't be kept; give it in `prices`",
   )
+})
+
+test('two models of one name stay two', async () => {
+  const asked: string[] = []
+  const named = (who: string, text: string): Model => ({
+    ...silent,
+    async sample() {
+      asked.push(who)
+      return [{ text, finish: 'stop', usage: { input: 1, cached: 0, output: 1, reasoning: 0 } }]
+    },
+  })
+  const task = qaTask({ data: rows, context: 'Answer.' })
+  await evolve({ ...keep, task, model: named('answers', 'no'), evolver: named('edits', '<prompt>Answer yes or no.</prompt>') })
+    .result
+  expect(new Set(asked)).toEqual(new Set(['answers', 'edits']))
+})
+
+test('a dollar budget is refused for a model of the transfer table whose price is not known', async () => {
+  const task = qaTask({ data: rows, context: 'Answer.' })
+  const given = { ...keep, ...edits, task, prices: { 'toy:silent': { input: 0, output: 0 } }, budget: { usd: 1 } }
+  const other: Model = { ...silent, name: 'toy:other' }
+  await expect(transfer(given, { context: { instructions: 'Say.' }, models: [other] })).rejects.toThrow(
+    'the price of toy:other is not known',
+  )
+})
+
+test('a time that no timer holds is refused, not taken for none', async () => {
+  const task = qaTask({ data: rows, context: 'Answer.' })
+  await expect(evolve({ ...keep, ...edits, task, budget: { minutes: 40_000 } }).result).rejects.toThrow(
+    '"budget.minutes" is 40000',
+  )
+  await expect(evolve({ ...keep, ...edits, task, timeout: 3_000_000 }).result).rejects.toThrow('"timeout" is 3000000')
+})
+
+test('a part that no object can hold is refused, and what is kept is looked for in the text', async () => {
+  const task = qaTask({ data: rows, context: 'Answer.' })
+  const withContext = (context: Record<string, unknown>): Promise<unknown> =>
+    evolve({ ...keep, ...edits, task, context: context as Record<string, string> }).result // as: what a user without types may write
+  await expect(withContext(JSON.parse('{ "__proto__": "Be brief." }'))).rejects.toThrow('part "__proto__" of context')
+  await expect(withContext({ instructions: { text: 'Answer.', keep: ['{{x}}'] } })).rejects.toThrow('must keep "{{x}}"')
+  await expect(
+    withContext({ instructions: 'Answer.', shots: { turns: [{ input: 'a', output: 'b' }], keep: ['input: a'] } }),
+  ).resolves.toBeDefined()
 })
 
 test('a chain refuses more than one round in flight', async () => {

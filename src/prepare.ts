@@ -68,11 +68,10 @@ export async function prepare(given: EvolveOptions): Promise<Prepared> {
     throw new ConfigError('no model is given; say which one answers, such as openai:gpt-5-mini (--model)')
   const isFunction = typeof given.task === 'function'
   const task = isFunction ? await ownTask(given, settings) : await readyTask(given)
-  const cache = new Map<string, Promise<Source>>()
+  const cache = new Map<ModelSpec, Promise<Source>>() // by what was given: two models may have one name
   const find = (spec: ModelSpec): Promise<Source> => {
-    const key = typeof spec === 'string' ? spec : nameOf(spec)
-    const had = cache.get(key) ?? sourceOf(spec, given)
-    cache.set(key, had)
+    const had = cache.get(spec) ?? sourceOf(spec, given)
+    cache.set(spec, had)
     return had
   }
   const act = await find(given.model)
@@ -162,10 +161,6 @@ export async function sourceOf(spec: ModelSpec, given: Pick<EvolveOptions, 'env'
   return { name: model.name, model, languageModel: lm, price: await price(model.name), async [Symbol.asyncDispose]() {} }
 }
 
-function nameOf(spec: Exclude<ModelSpec, string>): string {
-  return 'sample' in spec ? spec.name : `${spec.provider}:${spec.modelId}`
-}
-
 async function ownTask(given: EvolveOptions, settings: Settings): Promise<Task<Example, unknown, unknown>> {
   if (typeof given.task !== 'function' || !('score' in given))
     throw new ConfigError('a task function needs a score function beside it')
@@ -221,7 +216,8 @@ const noModel: Model = {
   sample: () => Promise.reject(new ConfigError('the evolver is a function and has no model; give `evolver` a model to ask one')),
 }
 
-function refuseUnpriced(usd: number | undefined, sources: readonly Source[]): void {
+/** @throws {ConfigError} if a dollar budget is set and a price is not known: it could not be kept. */
+export function refuseUnpriced(usd: number | undefined, sources: readonly Source[]): void {
   const stray = sources.find((s) => s.price === undefined)
   if (usd === undefined || !stray) return
   throw new ConfigError(

@@ -1,10 +1,12 @@
 // What a user said about a run, checked once, with the defaults of docs/guide/choose-a-budget.md. Loaded when a run is prepared: zod takes
 // longer to import than all that the door needs.
 import { z } from 'zod'
-import type { Context, Part, Rule, Rules } from './core/context.ts'
+import { type Context, type Part, partText, type Rule, type Rules } from './core/context.ts'
 import { ConfigError } from './core/errors.ts'
 
 const count = z.int().min(1)
+/** A timer of Node holds 2^31 − 1 ms, and one set for longer ends at once. */
+const longest = 2 ** 31 - 1 // ms
 const settings = z.object({
   rounds: z.int().min(0).default(25),
   inFlight: count.max(64).default(1),
@@ -23,7 +25,10 @@ const settings = z.object({
       usd: z.number().positive(),
       calls: count,
       tokens: count,
-      minutes: z.number().positive(),
+      minutes: z
+        .number()
+        .positive()
+        .max(longest / 60_000),
     })
     .partial()
     .default({}),
@@ -31,7 +36,11 @@ const settings = z.object({
   copies: z.enum(['ignore', 'flag', 'reject']).default('flag'),
   template: z.string().optional(),
   concurrency: count.default(64),
-  timeout: z.number().positive().default(120),
+  timeout: z
+    .number()
+    .positive()
+    .max(longest / 1000)
+    .default(120),
   retries: z.int().min(0).default(4),
   id: z
     .string()
@@ -69,7 +78,8 @@ export function parseContext(input: unknown): { readonly context: Context; reado
   const context: Record<string, Part> = {}
   const rules: Record<string, Rule> = {}
   for (const [name, value] of Object.entries(input)) {
-    if (!/^[\w-]+$/.test(name)) throw new ConfigError(`part "${name}" of context: use letters, digits, "_" and "-" in its name`)
+    if (!/^[\w-]+$/.test(name) || name === '__proto__')
+      throw new ConfigError(`part "${name}" of context: use letters, digits, "_" and "-" in its name, and not "__proto__"`)
     const { part, rule } = parsePart(name, value)
     context[name] = part
     if (Object.keys(rule).length > 0) rules[name] = rule
@@ -94,7 +104,7 @@ function parsePart(name: string, value: unknown): { readonly part: Part; readonl
   }
   const { frozen, maxTokens, keep, ...rest } = parsed.data
   const part = 'text' in rest ? rest.text : rest.turns
-  const lost = keep?.find((piece) => !JSON.stringify(part).includes(JSON.stringify(piece).slice(1, -1)))
+  const lost = keep?.find((piece) => !partText(part).includes(piece))
   if (lost !== undefined)
     throw new ConfigError(`part "${name}" of context must keep ${JSON.stringify(lost)}, but does not have it`)
   return {

@@ -6,7 +6,7 @@ import type { Estimate } from './core/facts.ts'
 import { scoreIn } from './core/method.ts'
 import { type Gain, meanInterval, pairedGain } from './core/statistics.ts'
 import type { EvolveOptions, ModelSpec } from './options.ts'
-import { type Prepared, prepare, sha, sourceOf } from './prepare.ts'
+import { type Prepared, prepare, refuseUnpriced, sha, sourceOf } from './prepare.ts'
 import { memoryStore } from './stores/memory.ts'
 
 /** One row of the table. */
@@ -27,6 +27,7 @@ export async function transfer(
   const rows: Transfer[] = []
   for (const spec of models) {
     await using source = await sourceOf(spec, given)
+    refuseUnpriced(prepared.options.budget.usd, [source])
     rows.push(await onModel(prepared, { source, ledger, context, signal: given.signal ?? new AbortController().signal }))
   }
   return rows
