@@ -105,7 +105,7 @@ async function runIt(id: string, given: EvolveOptions, outside: Outside): Promis
 
 export const defaultStore = '.lamarck/lamarck.db'
 
-/** A store by name: `memory` or a file. */
+/** A store by name: `memory`, a file, or the address of a Postgres database (`postgres://…`). */
 export async function openStore(name: string): Promise<Store> {
   if (name === 'memory') return (await import('./stores/memory.ts')).memoryStore()
   if (/^postgres(ql)?:/.test(name)) return (await import('./stores/postgres.ts')).postgresStore(name)
@@ -188,7 +188,8 @@ async function driven({ id, given, prepared, store, facts, options, log, wishes,
   const end = new AbortController()
   const signal = AbortSignal.any([user, end.signal])
   const clock = new Clock(ledger, end)
-  clock.set(options.budget, options)
+  clock.set(mirror.budget, options)
+  if (mirror.stopped) clock.close()
   const door = { journal, ledger, signal, onCall: (event: CallEvent) => measure.call(event) }
   const perform = performer({ ...prepared, ...prepared.meters(door), ...world(prepared, journal) })
   live.progress = () => ({ state: mirror, options, inFlight: measure.inFlight, spent: ledger.spent, seconds: measure.seconds })

@@ -96,7 +96,7 @@ export interface RunSettings {
   readonly retries?: number
   /** Where a provider's API is, in place of its own address. */
   readonly baseUrl?: string
-  /** A file, `memory`, or a store; default `.lamarck/lamarck.db`. */
+  /** A file, `memory`, `postgres://…`, or a store; default `.lamarck/lamarck.db`. */
   readonly store?: string | Store
   /** A name for the run; a run of that name that is there already is resumed. */
   readonly id?: string
