@@ -1,5 +1,5 @@
 // A run told to people: lines while it goes, a report when it is done. Pure functions of facts and measurements.
-import { addCost, type Budget, type Cost } from './core/budget.ts'
+import type { Budget, Cost } from './core/budget.ts'
 import { type Context, sizeOf, type Tokenizer } from './core/context.ts'
 import type { Fact, Names, Options, Result, Spent, StopReason } from './core/facts.ts'
 import type { Usage } from './core/model.ts'
@@ -190,9 +190,4 @@ export function points(x: number): string {
 
 export function dollars(usd: number): string {
   return `$${usd.toFixed(usd < 1 ? 4 : 2)}`
-}
-
-/** Everything a run has spent on purpose, by facts. */
-export function spentSum(spent: Spent): Cost {
-  return addCost(spent.act, spent.evolve)
 }

@@ -12,7 +12,7 @@ import type { Observation } from './observation.ts'
 import { seedOf } from './rng.ts'
 import { type Rollout, scoreOf } from './score.ts'
 import type { Entry, Journal } from './store.ts'
-import type { Example, Grade, Split, Task } from './task.ts'
+import { type Example, type Grade, splits, type Task } from './task.ts'
 
 /** What a command is answered with. `O` = the task's output, `M` = the kind of model the task is handed. */
 export interface World<E extends Example, O, M> {
@@ -45,8 +45,7 @@ export interface Place {
 export type Perform = (command: Command, place: Place) => Promise<Answer>
 
 export function performer<E extends Example, O, M>(world: World<E, O, M>): Perform {
-  const names: readonly Split[] = ['train', 'holdout', 'test', 'ood']
-  const byId = new Map(names.flatMap((split) => world.task.examples(split).map((e) => [e.id, e] as const)))
+  const byId = new Map(splits.flatMap((split) => world.task.examples(split).map((e) => [e.id, e] as const)))
   return async (command, place) => {
     if (command.kind === 'overlap') return overlapWith(command.context, world.task.examples(command.split))
     if (command.kind === 'propose') return propose(world, command.observation, place, byId)
@@ -220,7 +219,7 @@ async function propose<E extends Example, O, M>(
   if (had) return JSON.parse(had) as Answer // our own JSON, written below
   place.signal.throwIfAborted()
   const scope = world.evolve.open(place.round, key, below(place.recorded, key))
-  const shown = observation.seen.rollouts.map((r) => byId.get(r.exampleId)!).filter(Boolean)
+  const shown = observation.seen.rollouts.flatMap((r) => byId.get(r.exampleId) ?? [])
   const examples = [...new Set([...shown, ...world.task.examples('holdout')])]
   const check = (context: Context): string | undefined => objection(world, observation, context, examples)
   const edit = checked(
@@ -246,8 +245,8 @@ function objection<E extends Example, O, M>(
   examples: readonly Example[],
 ): string | undefined {
   if (sameContext(context, observation.node.context)) return 'nothing was changed'
-  const before = observation.earlier.findIndex((t) => t.kind !== 'invalid' && sameContext(t.context, context))
-  if (before >= 0) return 'this same edit was tried before'
+  const isOld = observation.earlier.some((t) => t.kind !== 'invalid' && sameContext(t.context, context))
+  if (isOld) return 'this same edit was tried before'
   const why = violation(observation.node.context, context, world.rules, world.tokenizer)
   if (why || world.copies !== 'reject') return why
   const { copied } = overlapWith(context, examples)

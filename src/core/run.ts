@@ -1,6 +1,6 @@
 // The driver in the process: folds what the log has, plays what is open, settles in round order. A fresh run and a resumed one are the same
 // call. Time, chance and the outside come in through `Ports`.
-import { addCost, type Budget, type Cost, type Ledger, noCost } from './budget.ts'
+import { type Cost, type Ledger, noCost } from './budget.ts'
 import { BudgetError } from './errors.ts'
 import type { Perform } from './evaluate.ts'
 import type { Fact, Options, Plan, Steer } from './facts.ts'
@@ -126,14 +126,4 @@ async function allOrFirstError<T>(promises: readonly Promise<T>[]): Promise<T[]>
   const failed = settled.find((r) => r.status === 'rejected')
   if (failed) throw failed.reason
   return settled.map((r) => (r as PromiseFulfilledResult<T>).value) // none was rejected
-}
-
-/** Sum of all a run has spent so far. */
-export function totalSpent(s: State): Cost {
-  return addCost(s.spent.act, s.spent.evolve)
-}
-
-/** Whether any limit is set. */
-export function isLimited(budget: Budget): boolean {
-  return Object.values(budget).some((limit) => limit !== undefined)
 }
