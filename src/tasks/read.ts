@@ -53,7 +53,8 @@ export async function loadSplits(data: Data, options: SplitOptions = {}): Promis
   return checkSplits({ train, holdout, test, ...(ood && { ood }) })
 }
 
-function isRows(data: Data): data is readonly Row[] {
+/** Whether data are rows, and not the splits by name. */
+export function isRows(data: Data): data is readonly Row[] {
   return Array.isArray(data)
 }
 

@@ -145,8 +145,16 @@ test('right answers score 1 through the task, wrong ones 0', async () => {
   expect(task.show(example, undefined)).toEqual({ question: example.question, answer: '', gold: example.gold })
 })
 
+test('questions without ids are numbered within their split', async () => {
+  const bare = questions.map(({ question_id: _, ...question }) => question)
+  const task = await make({ questions: { train: bare.slice(0, 2), holdout: bare.slice(2, 4), test: bare.slice(4, 6) } })
+  expect(task.examples('train').map((e) => e.id)).toEqual(['train-r1', 'train-r2'])
+  expect(task.examples('test').map((e) => e.id)).toEqual(['test-r1', 'test-r2'])
+})
+
 test.each<[string, Partial<Parameters<typeof sqlTask>[0]>, string]>([
   ['a database that is not there', { database: '/nowhere/shop.sqlite' }, 'cannot read database "/nowhere/shop.sqlite"'],
+  ['no question at all', { questions: [] }, 'there are no questions'],
   ['a db_id that no question has', { db: 'zoo' }, 'no question with db_id "zoo" (have: shop)'],
   [
     'a question without gold',

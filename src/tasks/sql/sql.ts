@@ -8,7 +8,7 @@ import type { Completion, Model, Params } from '../../core/model.ts'
 import type { Example, Grade, Task } from '../../core/task.ts'
 import { chat } from '../../core/task.ts'
 import { chatTask } from '../chat.ts'
-import { type Data, loadSplits, type Row, type Rows, readRows, type SplitOptions } from '../read.ts'
+import { type Data, isRows, loadSplits, type Row, type Rows, readRows, type SplitOptions } from '../read.ts'
 import { sqlIn } from './extract.ts'
 import type { Result } from './result.ts'
 import { cut } from './result.ts'
@@ -64,10 +64,13 @@ export async function sqlTask(options: SqlOptions): Promise<SqlTask> {
     schemas.set(database, schema)
     return schema
   }
-  const { sound, leftOut } = await withGold(await eachRows(options.questions, (rows) => questionsOf(rows, options.db)), {
-    options,
-    gold: (question) => sandbox.query(databaseOf(question), question.gold),
-  })
+  const { sound, leftOut } = await withGold(
+    await eachRows(options.questions, (rows, prefix) => questionsOf(rows, { db: options.db, prefix })),
+    {
+      options,
+      gold: (question) => sandbox.query(databaseOf(question), question.gold),
+    },
+  )
   const task = chatTask({
     name,
     context,
@@ -142,20 +145,28 @@ async function withGold(questions: Data, { options, gold }: GoldOptions): Promis
   return { sound, leftOut }
 }
 
-/** Rows of one set or of each split, changed alike. */
-async function eachRows(data: Data, change: (rows: readonly Row[]) => readonly Row[] | Promise<readonly Row[]>): Promise<Data> {
-  const changed = async (rows: Rows): Promise<readonly Row[]> => change(typeof rows === 'string' ? await readRows(rows) : rows)
-  if (typeof data === 'string' || isRows(data)) return changed(data)
-  const [train, holdout, test] = await Promise.all([changed(data.train), changed(data.holdout), changed(data.test)])
-  return { train, holdout, test, ...(data.ood !== undefined && { ood: await changed(data.ood) }) }
+/** Rows of one set or of each split, changed alike; `prefix` tells the numbers of one split from those of another. */
+async function eachRows(
+  data: Data,
+  change: (rows: readonly Row[], prefix: string) => readonly Row[] | Promise<readonly Row[]>,
+): Promise<Data> {
+  const changed = async (rows: Rows, prefix: string): Promise<readonly Row[]> =>
+    change(typeof rows === 'string' ? await readRows(rows) : rows, prefix)
+  if (typeof data === 'string' || isRows(data)) return changed(data, 'r')
+  const [train, holdout, test] = await Promise.all([
+    changed(data.train, 'train-r'),
+    changed(data.holdout, 'holdout-r'),
+    changed(data.test, 'test-r'),
+  ])
+  return { train, holdout, test, ...(data.ood !== undefined && { ood: await changed(data.ood, 'ood-r') }) }
 }
 
-function isRows(data: Data): data is readonly Row[] {
-  return Array.isArray(data)
-}
-
-function questionsOf(rows: readonly Row[], db: string | undefined): readonly Question[] {
+function questionsOf(
+  rows: readonly Row[],
+  { db, prefix }: { readonly db: string | undefined; readonly prefix: string },
+): readonly Question[] {
   const chosen = rows.flatMap((row, i) => (db === undefined || row.db_id === db ? [{ row, at: i + 1 }] : []))
+  if (rows.length === 0) throw new ConfigError('there are no questions; give rows with "question" and "SQL"')
   if (chosen.length === 0) throw new ConfigError(`no question with db_id "${db}" (have: ${idsOf(rows).join(', ') || 'none'})`)
   return chosen.map(({ row: { evidence: _, SQL, sql, query, question_id, ...rest }, at }) => {
     const gold = SQL ?? sql ?? query
@@ -164,7 +175,7 @@ function questionsOf(rows: readonly Row[], db: string | undefined): readonly Que
         `question ${at}: needs texts "question" and "SQL" (has: ${Object.keys(rows[at - 1] ?? {}).join(', ')})`,
       )
     }
-    return { ...rest, id: String(question_id ?? rest.id ?? `r${at}`), question: rest.question, gold }
+    return { ...rest, id: String(question_id ?? rest.id ?? `${prefix}${at}`), question: rest.question, gold }
   })
 }
 
