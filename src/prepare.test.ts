@@ -81,6 +81,21 @@ test('a part that no object can hold is refused, and what is kept is looked for 
   ).resolves.toBeDefined()
 })
 
+test('what a task holds is given back, also when the run is refused', async () => {
+  let given = 0
+  const task = { ...(await qaTask({ data: rows, context: 'Answer.' })), [Symbol.asyncDispose]: async () => void given++ }
+  await expect(evolve({ ...keep, ...edits, task, budget: { usd: 1 } }).result).rejects.toThrow('the price of toy:silent')
+  expect(given).toBe(1)
+  await evolve({ ...keep, ...edits, task }).result
+  expect(given).toBe(2)
+})
+
+test('an id that two splits of a task share is refused', async () => {
+  const whole = await qaTask({ data: rows, context: 'Answer.' })
+  const task = { ...whole, examples: () => whole.examples('train') }
+  await expect(evolve({ ...keep, ...edits, task }).result).rejects.toThrow(/two examples of task "qa" have the id "q\d+"/)
+})
+
 test('a chain refuses more than one round in flight', async () => {
   const run = evolve({ ...keep, ...edits, task: qaTask({ data: rows, context: 'Answer.' }), method: 'chain', inFlight: 2 })
   await expect(run.result).rejects.toThrow('method "chain" is a chain')

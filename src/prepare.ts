@@ -68,9 +68,11 @@ export async function prepare(given: EvolveOptions): Promise<Prepared> {
     throw new ConfigError('no model is given; say which one answers, such as openai:gpt-5-mini (--model)')
   const isFunction = typeof given.task === 'function'
   const task = isFunction ? await ownTask(given, settings) : await readyTask(given)
+  await using resources = new AsyncDisposableStack() // given back here if anything below is refused
+  resources.defer(() => disposeTask(task))
   const cache = new Map<ModelSpec, Promise<Source>>() // by what was given: two models may have one name
   const find = (spec: ModelSpec): Promise<Source> => {
-    const had = cache.get(spec) ?? sourceOf(spec, given)
+    const had = cache.get(spec) ?? sourceOf(spec, given).then((source) => resources.use(source))
     cache.set(spec, had)
     return had
   }
@@ -117,6 +119,7 @@ export async function prepare(given: EvolveOptions): Promise<Prepared> {
   })
   const meterOf = (source: Source, door: Door): Meter<unknown> =>
     isFunction ? meteredAiSdk(source.languageModel, behind(source, door)) : meteredModel(source.model, behind(source, door))
+  const kept = resources.move()
   return {
     task,
     method,
@@ -133,10 +136,7 @@ export async function prepare(given: EvolveOptions): Promise<Prepared> {
       judge: meterOf(judge, door),
       evolve: meteredModel(evolve?.model ?? noModel, behind(evolve ?? act, door)),
     }),
-    async [Symbol.asyncDispose]() {
-      for (const source of cache.values()) await (await source)[Symbol.asyncDispose]()
-      await disposeTask(task)
-    },
+    [Symbol.asyncDispose]: () => kept.disposeAsync(),
   }
 }
 
@@ -262,6 +262,10 @@ function optionsOf(
   sources: { readonly act: Source; readonly evolve: Source | undefined },
 ): Options {
   const ids = (split: Split): readonly string[] => task.examples(split).map((e) => e.id)
+  const all = splitNames.flatMap(ids)
+  const twice = all.length === new Set(all).size ? undefined : all.find((id, i) => all.indexOf(id) !== i)
+  if (twice !== undefined)
+    throw new ConfigError(`two examples of task "${task.name}" have the id "${twice}"; ids must be unique over all splits`)
   for (const split of ['train', 'holdout', 'test'] as const) {
     if (ids(split).length === 0) throw new ConfigError(`the ${split} split of task "${task.name}" is empty; give it examples`)
   }
