@@ -79,6 +79,19 @@ describe.skipIf(!file)(
       expect(await cached('three')).toBe(again)
     })
 
+    test('prompts that take turns keep their own beginnings, also when these begin alike', async () => {
+      await using fresh = await open({ sequences: 2 })
+      const rules = (kind: string): string => Array.from({ length: 6 }, (_, i) => `Rule ${i} of ${kind}: be ${kind}.`).join(' ')
+      const cached = async (kind: string, q: string): Promise<number> =>
+        (await fresh.sample([{ role: 'system', content: `${system} ${rules(kind)}` }, ...ask(q).slice(1)], { maxTokens: 1 }))[0]!
+          .usage.cached
+      for (const kind of ['kind', 'rude']) await cached(kind, 'one')
+      const own = await cached('kind', 'two')
+      expect(own).toBeGreaterThan(fresh.tokenizer.count(`${system} `) + 16)
+      expect(await cached('rude', 'two')).toBeGreaterThanOrEqual(own - 16)
+      expect(await cached('kind', 'three')).toBe(own)
+    })
+
     test('labels answer with one of them, and one that begins another can be told apart', async () => {
       const picks = labelled(model, ['positive', 'negative'])
       const review = (content: string): readonly Message[] => [

@@ -165,13 +165,17 @@ interface PrefixCache {
   evaluate(tokens: readonly number[], signal?: AbortSignal): Promise<Pick<Begun, 'sequence' | 'rest' | 'cached'>>
 }
 
-/** Evaluates all but the last step of a prompt, in the sequence that has most of it; the least recently used one if several have. */
+/**
+ * Evaluates all but the last step of a prompt: in the sequence that has most of it, unless that would lose more than half of what the
+ * sequence keeps; then, or if several have as much, in the least recently used one.
+ */
 function prefixCache(sequences: readonly Sequence[]): PrefixCache {
   let slots = sequences.map((sequence) => ({ sequence, kept: [] as readonly number[] })) // least recently used first
   return {
     async evaluate(tokens, signal) {
       const shared = (slot: { kept: readonly number[] }): number => wholeSteps(commonLength(slot.kept, tokens))
-      const slot = slots.reduce((a, b) => (shared(b) > shared(a) ? b : a))
+      const [oldest, ...others] = slots.filter((s) => 2 * shared(s) >= s.kept.length)
+      const slot = oldest ? others.reduce((a, b) => (shared(b) > shared(a) ? b : a), oldest) : slots[0]!
       slots = [...slots.filter((s) => s !== slot), slot]
       const { sequence } = slot
       let at = Math.min(shared(slot), wholeSteps(tokens.length - 1))
