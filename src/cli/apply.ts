@@ -2,7 +2,7 @@
 import { existsSync } from 'node:fs'
 import { readFile, writeFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
-import { type Context, partText, regionEnd, regionStart } from '../core/context.ts'
+import { type Context, outside, partText, regionEnd, regionStart } from '../core/context.ts'
 import { ConfigError } from '../core/errors.ts'
 import type { Report } from '../report.ts'
 import { here } from './config.ts'
@@ -100,11 +100,4 @@ function insides(text: string): readonly string[] {
     .split(regionStart)
     .slice(1)
     .map((piece) => (piece.includes(regionEnd) ? piece.slice(0, piece.indexOf(regionEnd)) : piece))
-}
-
-function outside(text: string): string {
-  const [head = '', ...rest] = text.split(regionStart)
-  return [head, ...rest.map((piece) => (piece.includes(regionEnd) ? piece.slice(piece.indexOf(regionEnd)) : ''))].join(
-    regionStart,
-  )
 }

@@ -91,7 +91,7 @@ function partViolation(before: Part, next: Part, rule: Rule, tokenizer: Tokenize
 }
 
 /** The text with the inside of each region taken out. An unclosed region reaches to the end. */
-function outside(text: string): string {
+export function outside(text: string): string {
   const [head = '', ...rest] = text.split(regionStart)
   return [head, ...rest.map((piece) => (piece.includes(regionEnd) ? piece.slice(piece.indexOf(regionEnd)) : ''))].join(
     regionStart,
