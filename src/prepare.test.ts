@@ -90,6 +90,35 @@ test('what a task holds is given back, also when the run is refused', async () =
   expect(given).toBe(2)
 })
 
+test('a task that is an object of a class may be given another context', async () => {
+  class Own {
+    #asked = 0
+    name = 'own'
+    seed = { rules: 'Old.' }
+    given = 0
+    examples(split: string): { id: string }[] {
+      this.#asked++
+      return split === 'ood' ? [] : [{ id: split }]
+    }
+    async run({ context }: { context: Record<string, unknown> }): Promise<unknown> {
+      return context.rules
+    }
+    score(output: unknown): { score: number } {
+      return { score: Number(output === 'New.' && this.#asked > 0) }
+    }
+    show(): { question: string; answer: string } {
+      return { question: '', answer: '' }
+    }
+    async [Symbol.asyncDispose](): Promise<void> {
+      this.given++
+    }
+  }
+  const task = new Own()
+  const { report } = await evolve({ ...keep, ...edits, task, context: { rules: 'New.' } }).result
+  expect(report.test.seed.mean).toBe(1)
+  expect(task.given).toBe(1)
+})
+
 test('an id that two splits of a task share is refused', async () => {
   const whole = await qaTask({ data: rows, context: 'Answer.' })
   const task = { ...whole, examples: () => whole.examples('train') }

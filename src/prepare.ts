@@ -183,7 +183,18 @@ async function readyTask(given: EvolveOptions): Promise<Task<Example, unknown, u
   if (given.context === undefined) return ready
   const { parseContext } = await import('./settings.ts')
   const { context, rules } = parseContext(given.context)
-  return Object.assign(Object.create(ready) as typeof ready, { seed: context, rules: { ...ready.rules, ...rules } })
+  const { name, ownCost } = ready
+  return {
+    name,
+    seed: context,
+    rules: { ...ready.rules, ...rules },
+    ...(ownCost !== undefined && { ownCost: typeof ownCost === 'function' ? ownCost.bind(ready) : ownCost }),
+    examples: (split) => ready.examples(split),
+    run: (call) => ready.run(call),
+    score: (output, example, judge) => ready.score(output, example, judge),
+    show: (example, output) => ready.show(example, output),
+    [Symbol.asyncDispose]: () => disposeTask(ready),
+  } as Task<Example, unknown, unknown> & AsyncDisposable // as: a task, and what it holds
 }
 
 async function disposeTask(task: object): Promise<void> {
