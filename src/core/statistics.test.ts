@@ -3,7 +3,7 @@ import { createRequire } from 'node:module'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { rng } from './rng.ts'
-import { crossValidated, meanInterval, optimism, pairedGain, shrunk, smallestGain, studentQuantile } from './statistics.ts'
+import { crossValidated, meanInterval, pairedGain, shrunk, smallestGain, studentQuantile } from './statistics.ts'
 
 // jstat ships no types; this is all that is used of it.
 const { jStat } = createRequire(import.meta.url)('jstat') as {
@@ -169,10 +169,6 @@ test('after a run, the smallest gain is the half-width of its own interval', () 
   const draw = rng('measured')
   const gain = pairedGain(per(Array.from({ length: 60 }, draw)), per(Array.from({ length: 60 }, draw)))
   expect(smallestGain({ n: 60, draws: 1, sd: gain.sd })).toBeCloseTo((gain.interval[1] - gain.interval[0]) / 2, 12)
-})
-
-test('optimism is the gain on the holdout minus the gain on test', () => {
-  expect(optimism({ mean: 0.1 }, { mean: 0.04 })).toBeCloseTo(0.06, 12)
 })
 
 test('the cross-validated score of pure noise is near the truth, the score of the chosen is not', () => {

@@ -68,11 +68,6 @@ export function smallestGain({ n, draws, sd }: { n: number; draws: number; sd?: 
   return Math.min(1, (studentQuantile(0.975, n - 1) * s) / Math.sqrt(n))
 }
 
-/** How much the gain on the holdout, which chose the context, exceeds the gain on test, which did not. */
-export function optimism(holdout: Pick<Gain, 'mean'>, test: Pick<Gain, 'mean'>): number {
-  return holdout.mean - test.mean
-}
-
 /**
  * Score of the choice, nearly honest: choose the best of the nodes on k − 1 folds of the problems, score it on the other, mean over
  * folds. Undefined with fewer than two folds or problems. All nodes must be fully scored. @throws {RangeError} if their problems differ.
