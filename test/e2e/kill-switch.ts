@@ -8,6 +8,8 @@ export interface Moment {
   /** How many statements it may run; counted from the fact that the search stopped, if `closing`. */
   readonly statements: number
   readonly closing?: boolean
+  /** Goes on to the next statement inside a transaction. */
+  readonly inTransaction?: boolean
 }
 
 /** What the process says before it waits to be killed. */
@@ -33,7 +35,7 @@ for (const name of ['run', 'all'] as const) {
       say('calling')
       isCalling = true
     }
-    if (counts && left-- <= 0) {
+    if (counts && left-- <= 0 && (inTransaction || !moment?.inTransaction)) {
       say('stopped')
       Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0)
     }

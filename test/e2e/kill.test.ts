@@ -165,10 +165,10 @@ async function logged(server: FaultServer): Promise<readonly Logged[]> {
 function moment(inFlight: number, n: number, { statements, isClosing }: { statements: number; isClosing: boolean }) {
   const draw = rng('kill', inFlight, n)
   const some = (most: number): number => Math.floor(draw() * most)
-  if (isClosing) return { statements: 8 + some(30) }
+  if (isClosing) return { statements: 8 + some(30), inTransaction: n % 2 === 1 }
   if (n % 4 === 3) return { after: some(250) } // ms
   if (n % 6 === 2) return { statements: 1 + some(30), closing: true }
-  return { statements: some(statements / 5) }
+  return { statements: some(statements / 5), inTransaction: n % 4 === 1 }
 }
 
 describe.concurrent.each(inFlights)('killed again and again, %i in flight', (inFlight) => {
