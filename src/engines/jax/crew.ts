@@ -70,7 +70,10 @@ export async function crewOf(size: number, setup: Setup): Promise<Crew> {
     await Promise.all(hands.map(({ thread }) => thread.terminate()))
     throw error
   }
-  hands.forEach(listen)
+  for (const hand of hands) {
+    listen(hand)
+    hand.thread.unref() // listening made it keep the program alive
+  }
   return {
     run: (job, weights) =>
       new Promise((settle, fail) => {
@@ -84,14 +87,14 @@ export async function crewOf(size: number, setup: Setup): Promise<Crew> {
 }
 
 function startThread(setup: Setup): Worker {
-  return new Worker(new URL(`./worker.${import.meta.url.split('.').at(-1)}`, import.meta.url), { workerData: setup })
+  const program = new URL(`./worker.${import.meta.url.split('.').at(-1)}`, import.meta.url)
+  return new Worker(program, { workerData: setup, execArgv: [] }) // those of this process, such as --input-type, are not for a file
 }
 
 function ready(thread: Worker): Promise<void> {
   return new Promise((settle, fail) => {
     thread.once('message', (answer: Answer) => {
       thread.off('error', fail)
-      thread.unref()
       if (answer.kind !== 'failed') return settle()
       fail(answer.isMissing ? new MissingPackageError(answer.message) : new EngineError(`jax engine: ${answer.message}`))
     })

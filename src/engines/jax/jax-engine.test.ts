@@ -1,3 +1,4 @@
+import { execFileSync } from 'node:child_process'
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
@@ -152,6 +153,17 @@ describe('the embedded engine', () => {
     await expect(engine.forwardBackward([{ prompt: new Int32Array(1), rollouts: [rollout] }], ppo)).rejects.toThrow(
       new EngineError(`group 0, rollout 0: token 5000 is not in the vocabulary of ${engine.tokenizer.size}`),
     )
+  })
+
+  test('a program that forgets to close it ends all the same', () => {
+    const program = `
+      import { jaxEngine } from ${JSON.stringify(new URL('jax-engine.ts', import.meta.url).href)}
+      const engine = await jaxEngine({ pieces: ['late'], layers: 1, width: 16, heads: 2, context: 16, workers: 2 })
+      const policy = await engine.policy()
+      const [said] = await policy.sample([{ role: 'user', content: 'late' }], { maxTokens: 1 })
+      console.log(said.tokens.length)`
+    const args = ['--input-type=module', '--eval', program]
+    expect(execFileSync(process.execPath, args, { encoding: 'utf8', timeout: 25_000 }).trim()).toBe('1')
   })
 
   test('after it was closed it says so', async () => {
