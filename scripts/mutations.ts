@@ -212,8 +212,8 @@ export const mutants: readonly Mutant[] = [
   {
     breaks: 'rules: an edit that was tried before is not made again',
     file: 'src/core/evaluate.ts',
-    find: "if (before >= 0) return 'this same edit was tried before'",
-    replace: "if (before > 0) return 'this same edit was tried before'",
+    find: "if (isOld) return 'this same edit was tried before'",
+    replace: "if (!isOld) return 'this same edit was tried before'",
     test: 'src/core/evaluate.test.ts',
     name: 'an edit that changes nothing, or was tried before, is invalid',
   },
@@ -342,9 +342,9 @@ export const mutants: readonly Mutant[] = [
   {
     breaks: 'templates: slots inside data are not filled',
     file: 'src/methods/lse.ts',
-    find: '(whole, name: string) => slots[name] ?? whole)\n',
+    find: '(whole, name: string) => slots.get(name) ?? whole)\n',
     replace:
-      '(whole, name: string) => slots[name] ?? whole).replace(/\\{\\{(\\w+)\\}\\}/g, (whole, name: string) => slots[name] ?? whole)\n',
+      '(whole, name: string) => slots.get(name) ?? whole).replace(/\\{\\{(\\w+)\\}\\}/g, (whole, name: string) => slots.get(name) ?? whole)\n',
     test: 'src/methods/lse.test.ts',
     name: 'slots that data contains are not filled',
   },

@@ -238,6 +238,12 @@ test('lines that changed are named, in whatever order they come', () => {
   expect(lineChanges({ a: 'x\ny' }, { a: 'y\nx' })).toBe('(the same lines in another order)')
 })
 
+test('a slot that there is not stays as it is written, whatever its name', () => {
+  const template = '{{context}} {{results}} {{format}} {{constructor}} {{nothing}}'
+  const [message] = lseWriter({ template }).write(observed({ rules: 'Be brief.' }))
+  expect(message?.content).toContain(' {{constructor}} {{nothing}}')
+})
+
 test('a template of your own needs the slots that matter', () => {
   expect(() => lseWriter({ template: 'Improve {{context}}' })).toThrow(ConfigError)
   expect(() => lseWriter({ template: 'Improve {{context}}' })).toThrow('the evolver template has no {{results}}')

@@ -96,22 +96,26 @@ function writePrompt(o: Observation, { template, format }: Required<LseWriterOpt
   // Nobody who writes data can guess the fence: it depends on all of it.
   const fence = `DATA-${seedOf(results, o.node.round).toString(36)}`
   const data = (text: string): string => `<<<${fence}\n${text}\n${fence}>>>`
-  const slots: Readonly<Record<string, string>> = {
-    fence,
-    context: data(
-      names.length === 1 && Object.keys(o.node.context).length === 1 ? contextText(o.node.context) : renderParts(o.node.context),
-    ),
-    count: String(Object.keys(o.seen.per).length),
-    mean: o.seen.mean.toFixed(2),
-    results: data(results),
-    history: renderHistory(o.history, data),
-    earlier: renderEarlier(o.earlier.slice(-shownEdits), o.node.context, data),
-    rules: renderRules(o, names),
-    hint: o.hint ? `\n# Advice from the person who runs this\n${o.hint}\n` : '',
-    format: format(o.node.context, names),
-  }
+  const slots = new Map(
+    Object.entries({
+      fence,
+      context: data(
+        names.length === 1 && Object.keys(o.node.context).length === 1
+          ? contextText(o.node.context)
+          : renderParts(o.node.context),
+      ),
+      count: String(Object.keys(o.seen.per).length),
+      mean: o.seen.mean.toFixed(2),
+      results: data(results),
+      history: renderHistory(o.history, data),
+      earlier: renderEarlier(o.earlier.slice(-shownEdits), o.node.context, data),
+      rules: renderRules(o, names),
+      hint: o.hint ? `\n# Advice from the person who runs this\n${o.hint}\n` : '',
+      format: format(o.node.context, names),
+    }),
+  )
   // one pass: slots that data contains are not filled
-  const content = template.replace(/\{\{(\w+)\}\}/g, (whole, name: string) => (Object.hasOwn(slots, name) ? slots[name]! : whole))
+  const content = template.replace(/\{\{(\w+)\}\}/g, (whole, name: string) => slots.get(name) ?? whole)
   return [{ role: 'user', content }]
 }
 
