@@ -14,6 +14,7 @@ import type { RunsFlags } from './runs.ts'
 import type { StoreFlags } from './runs-in.ts'
 import type { StatusFlags } from './status.ts'
 import { type CommonFlags, oneLine, outliveReaders } from './terminal.ts'
+import type { TrainFlags } from './train.ts'
 import type { TransferFlags } from './transfer.ts'
 
 /** Runs a command line, then ends the process with its exit code. */
@@ -253,6 +254,36 @@ function commands(ended: (code: number) => void): Command {
     .action(async (run: string | undefined, _flags, command: Command) => {
       const { exportCommand } = await import('./export.ts')
       await act(exportCommand(run, command.optsWithGlobals<ExportFlags>()))
+    })
+
+  add('train', 'train the embedded policy by LSE in Finch, offline; killed and started again it goes on', [
+    'lamarck train',
+    'lamarck train --steps 50 --seed 2 --out .lamarck/train-2',
+    'lamarck train --advantage delta --reward sampled --out .lamarck/paper',
+  ])
+    .option('--steps <n>', 'steps of learning; default: 150', number)
+    .option('--seed <n>', 'of all chance; default: 1', number)
+    .option('--reward <name>', 'expected or sampled')
+    .option('--advantage <name>', 'leave-one-out, delta (the paper), batch, whiten, logit-delta or grpo')
+    .option('--learning-rate <x>', 'default: 0.001', number)
+    .option('--workers <n>', 'threads; changes no result', number)
+    .option('--from <file>', 'a checkpoint to begin with; default: the warm start')
+    .option('--out <folder>', 'default: .lamarck/train')
+    .option('--json', 'one JSON object a line')
+    .action(async (_flags, command: Command) => {
+      const { trainCommand } = await import('./train.ts')
+      await act(trainCommand(command.optsWithGlobals<TrainFlags>()))
+    })
+
+  add('policy', 'list the trained policies, or show how a training went', [
+    'lamarck policy list',
+    'lamarck policy show .lamarck/train',
+  ])
+    .addArgument(new Argument('<what>').choices(['list', 'show']))
+    .argument('[folder]', 'default: .lamarck to list, .lamarck/train to show')
+    .action(async (what: 'list' | 'show', folder: string | undefined, _flags, command: Command) => {
+      const { policyCommand } = await import('./policy.ts')
+      await act(policyCommand(what, folder, command.optsWithGlobals<CommonFlags>()))
     })
 
   add('finch', 'serve the embedded world, with its simulated models, to programs in any language', ['lamarck finch serve'])

@@ -44,7 +44,7 @@ test.each(formats)('demonstrations repeat for a seed, differ between seeds, and 
   expect(first).toHaveLength(36)
   expect(shown(1)).toEqual(first)
   expect(shown(2)).not.toEqual(first)
-  const closed = first.filter((d) => d.completion.endsWith('</prompt>'))
+  const closed = first.filter((d) => d.completions[0]!.endsWith('</prompt>'))
   expect(closed.length).toBeGreaterThan(28)
   expect(first.every((d) => d.prompt[0]!.content.startsWith('notes\n'))).toBe(true)
 })

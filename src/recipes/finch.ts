@@ -47,7 +47,7 @@ export function perfectEditor(
 /** What a policy is warm-started with. */
 export interface Demonstration {
   readonly prompt: readonly Message[]
-  readonly completion: string
+  readonly completions: readonly string[]
 }
 
 export interface DemonstrationOptions {
@@ -56,20 +56,23 @@ export interface DemonstrationOptions {
   readonly seed?: number
   /** Edits a company, each of the context that the one before left. */
   readonly edits?: number
+  /** Completions a prompt; the first is followed. */
+  readonly each?: number
 }
 
 /** The demonstrator at work on companies: prompts and what it wrote, valid or not. */
 export function* demonstrations(options: DemonstrationOptions): Generator<Demonstration> {
-  const { companies, format = 'edits', seed = 0, edits = 6 } = options
+  const { companies, format = 'edits', seed = 0, edits = 6, each = 1 } = options
   const writer = finchWriter(format)
   for (const of of companies) {
     using company = createCompany(of)
     let notes = company.notes
     for (let k = 0; k < edits; k++) {
       const observation = observe(company, notes, { seed: seedOf(seed, k) })
-      const completion = demonstrate(observation, format, rng('finch', 'demonstrations', company.name, seed, k))
-      yield { prompt: writer.write(observation), completion }
-      const edit = writer.read(completion, observation)
+      const draw = rng('finch', 'demonstrations', company.name, seed, k)
+      const completions = Array.from({ length: each }, () => demonstrate(observation, format, draw))
+      yield { prompt: writer.write(observation), completions }
+      const edit = writer.read(completions[0] ?? '', observation)
       if (edit.kind === 'edit') notes = String(edit.context[part])
     }
   }

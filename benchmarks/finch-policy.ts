@@ -1,0 +1,47 @@
+// How far policies lead contexts in Finch, as the share of the way from the seed context to where the perfect editor ends: expected score
+// on test of the best node by a sampled holdout. Every number: in Finch (simulated).
+// Usage: node benchmarks/finch-policy.ts SET COMPANIES CHECKPOINT...    for example: dev 32 .lamarck/train/policy.safetensors
+import { mean } from '../src/core/score.ts'
+import { finchEngine, warmStartFile } from '../src/recipes/finch-policy.ts'
+import { endsOf, growAll, sharesOf } from '../src/recipes/train-finch.ts'
+import { createCompany } from '../src/tasks/finch/company.ts'
+import { setNames } from '../src/tasks/finch/domains.ts'
+import { finchHash } from '../src/tasks/finch/hash.ts'
+import { companiesIn } from '../src/tasks/finch/sets.ts'
+import { head, row } from './table.ts'
+
+const [, , wanted, size, ...checkpoints] = process.argv
+const set = setNames.find((name) => name === wanted)
+const count = Number(size)
+if (!set || !(count >= 2)) throw new Error('usage: node benchmarks/finch-policy.ts SET COMPANIES [CHECKPOINT...]')
+
+const rounds = 25
+const marks = [1, 3, 10, rounds]
+const companies = companiesIn(set, count, 1).map(createCompany)
+const ends = companies.map(endsOf)
+const searches = [
+  { name: 'tree', selection: { kind: 'ucb', c: 0.1 } },
+  { name: 'chain', selection: { kind: 'newest' } },
+] as const
+await using engine = await finchEngine({ workers: 1 })
+
+/** Mean, and its standard error over companies. */
+function shown(values: readonly number[]): string {
+  const m = mean(values)
+  const error = Math.sqrt(mean(values.map((v) => (v - m) ** 2)) / (values.length - 1))
+  return `${(100 * m).toFixed(0)} ± ${(100 * error).toFixed(0)} %`
+}
+
+const [low, high] = [mean(ends.map((e) => e.low)), mean(ends.map((e) => e.high))]
+console.log(`Finch ${finchHash()}, ${count} companies of the set ${set}: seed ${low.toFixed(3)}, perfect ${high.toFixed(3)}`)
+console.log(head('in Finch (simulated)', ...marks.map((m) => `after ${m}`), 'valid edits'))
+for (const checkpoint of [warmStartFile, ...checkpoints]) {
+  await engine.load(checkpoint)
+  for (const { name, selection } of searches) {
+    const trees = await growAll(companies, await engine.policy(), { rounds, seed: 7, reward: 'sampled', selection })
+    const shares = sharesOf(trees, ends, rounds)
+    const valid = 1 - mean(trees.map((t) => t.invalid)) / rounds
+    const label = `${checkpoint === warmStartFile ? 'warm start' : checkpoint}, ${name}`
+    console.log(row(label, ...marks.map((m) => shown(shares.map((s) => s[m]!))), `${(100 * valid).toFixed(1)} %`))
+  }
+}

@@ -1,0 +1,114 @@
+// lamarck train: the embedded policy learns by LSE in Finch, from its warm start, on this machine alone.
+import { join } from 'node:path'
+import type { Metrics } from '../core/engine.ts'
+import { ConfigError } from '../core/errors.ts'
+import { mean } from '../core/score.ts'
+import { finchEngine, warmStartFile } from '../recipes/finch-policy.ts'
+import { type AdvantageName, advantageNames, readFacts, type TrainFinchFact, trainFinch } from '../recipes/train-finch.ts'
+import { type RewardName, rewards } from '../tasks/finch/reward.ts'
+import { type CommonFlags, terminal } from './terminal.ts'
+import { clock } from './words.ts'
+
+export interface TrainFlags extends CommonFlags {
+  readonly steps?: number
+  readonly seed?: number
+  readonly reward?: string
+  readonly advantage?: string
+  readonly learningRate?: number
+  readonly workers?: number
+  readonly from?: string
+  readonly out?: string
+  readonly json?: boolean
+}
+
+/** Trains, or goes on with what is in the folder. Resolves to the exit code: 3 if no checkpoint beats the first on dev. */
+export async function trainCommand(flags: TrainFlags): Promise<number> {
+  const { out: folder = join('.lamarck', 'train'), from = warmStartFile, json = false } = flags
+  const { say, out, warn, paint } = terminal(flags)
+  const options = {
+    ...count('steps', flags.steps),
+    ...(flags.seed !== undefined && { seed: flags.seed }),
+    ...(flags.learningRate !== undefined && { learningRate: flags.learningRate }),
+    ...(flags.reward !== undefined && { reward: named<RewardName>('reward', flags.reward, rewards) }),
+    ...(flags.advantage !== undefined && { advantage: named<AdvantageName>('advantage', flags.advantage, advantageNames) }),
+  }
+  const stop = new AbortController()
+  const interrupt = (): void => (stop.signal.aborted ? process.exit(130) : stop.abort(new Error('interrupted')))
+  process.on('SIGINT', interrupt).on('SIGTERM', interrupt)
+  await using engine = await finchEngine({ folder, ...count('workers', flags.workers) })
+  await engine.load(from)
+  const lines = progress()
+  const past = readFacts(join(folder, 'facts.jsonl'))
+  const last = past.findLast((fact) => fact.kind === 'looked')
+  for (const fact of last && !json ? past : []) if (fact.kind === 'began' || fact.kind === 'set') lines(fact).forEach(say)
+  if (last && !json) say(`going on after step ${last.step}, with what is in ${folder}`)
+  let code = 0
+  try {
+    for await (const fact of trainFinch(engine, folder, { ...options, signal: stop.signal })) {
+      if (json) out(JSON.stringify(fact))
+      else for (const line of lines(fact, Date.now() / 1000)) say(line)
+      if (fact.kind !== 'ended') continue
+      code = fact.why !== 'done' ? 5 : fact.best.step === 0 ? 3 : 0
+      if (fact.why !== 'done') warn(`ended: ${fact.why}${fact.detail === undefined ? '' : `, ${fact.detail}`}`)
+    }
+  } catch (error) {
+    if (!stop.signal.aborted) throw error
+    warn(`interrupted; the same command goes on from the last checkpoint in ${folder}`)
+    return 130
+  }
+  if (!json) out(paint('bold', `the best policy is ${join(folder, 'policy.safetensors')}`))
+  return code
+}
+
+/** Steps a line. */
+const each = 10
+
+/** What is printed of a training's facts; with the second at which each came, also the time that is left. */
+export function progress(): (fact: TrainFinchFact, seconds?: number) => readonly string[] {
+  let steps = 0
+  let began: { readonly step: number; readonly at: number } | undefined
+  let taken: Metrics[] = []
+  const share = (x: number): string => `${(100 * x).toFixed(1)} %`
+  return (fact, seconds) => {
+    switch (fact.kind) {
+      case 'set': {
+        const { advantage, reward, learningRate, seed, from } = fact.settings
+        const line = `${advantage} of ${reward} rewards, learning rate ${learningRate}, seed ${seed}, beginning with ${from}`
+        return [`training in Finch (simulated): ${line}`]
+      }
+      case 'grown':
+        return [`${fact.states} states to learn from, mean score ${fact.before.toFixed(3)}; invalid edits ${share(fact.invalid)}`]
+      case 'began':
+        steps = fact.steps
+        return []
+      case 'step': {
+        began ??= { step: fact.step - 1, at: seconds ?? 0 }
+        taken.push(fact.metrics)
+        if (fact.step % each > 0) return []
+        const of = (name: string): number => mean(taken.map((metrics) => metrics[name] ?? Number.NaN))
+        const left = (((seconds ?? 0) - began.at) / (fact.step - began.step)) * (steps - fact.step)
+        const reward = of('reward')
+        const line = `step ${fact.step}${steps ? `/${steps}` : ''}  reward ${reward < 0 ? '−' : '+'}${Math.abs(reward).toFixed(3)}`
+        const rest = `invalid ${share(of('invalid'))}  copies ${share(of('copies'))}  ${of('tokens').toFixed(0)} tokens`
+        taken = []
+        return [`${line}  ${rest}${steps && seconds !== undefined ? `  ${clock(left)} left` : ''}`]
+      }
+      case 'looked':
+        return [`  dev ${share(fact.dev)} of the way in five rounds, after step ${fact.step}${fact.isBest ? ' (best)' : ''}`]
+      case 'ended':
+        return [`the best checkpoint is of step ${fact.best.step}`]
+    }
+  }
+}
+
+function count(name: string, value: number | undefined): Readonly<Record<string, number>> {
+  if (value === undefined) return {}
+  if (Number.isInteger(value) && value >= 1) return { [name]: value }
+  throw new ConfigError(`${name} is ${value}: give a whole number from 1`)
+}
+
+function named<T extends string>(what: string, name: string, names: readonly T[]): T {
+  const found = names.find((n) => n === name)
+  if (found === undefined) throw new ConfigError(`unknown ${what} "${name}" (have: ${names.join(', ')})`)
+  return found
+}

@@ -1,0 +1,39 @@
+// The embedded policy of Finch: a transformer of 0.4 million weights that reads the compact prompt and writes line edits, and the
+// checkpoint it begins from (made by scripts/warm-start.ts, not trained by any reward).
+import { fileURLToPath } from 'node:url'
+import type { Message, Model, Params } from '../core/model.ts'
+import { type JaxEngine, jaxEngine } from '../engines/jax/jax-engine.ts'
+import { answerTokens, promptTokens, vocabulary } from '../tasks/finch/policy-prompt.ts'
+
+/** Around a prompt stand the tokens of two roles; an answer has an end. */
+const lengths = { prompt: promptTokens + 2, answer: answerTokens + 1 } as const
+
+/** How the policy is drawn from: as in training, so that no probability is cut. */
+export const policyParams: Params = { maxTokens: lengths.answer, temperature: 1, topP: 1 }
+
+/** Weights that imitate the scripted demonstrator, without an optimizer's state. */
+export const warmStartFile: string = fileURLToPath(new URL('./finch-policy.safetensors', import.meta.url))
+
+export interface FinchEngineOptions {
+  /** Where checkpoints go. */
+  readonly folder?: string
+  /** Threads; their number changes no result. */
+  readonly workers?: number
+  /** Of the initial weights, which `load` replaces. */
+  readonly seed?: number
+}
+
+/** The embedded engine in the policy's size, with fresh weights. @throws {MissingPackageError} without @jax-js/jax. */
+export function finchEngine(options: FinchEngineOptions = {}): Promise<JaxEngine> {
+  return jaxEngine({
+    ...options,
+    ...{ pieces: vocabulary, layers: 2, width: 96, heads: 4, shifts: 3 },
+    ...{ context: lengths.prompt + lengths.answer, lengths: Object.values(lengths) },
+  })
+}
+
+/** One answer of the policy to a prompt, as text. */
+export async function answerOf(policy: Model, prompt: readonly Message[], seed: number, signal?: AbortSignal): Promise<string> {
+  const [completion] = await policy.sample(prompt, { ...policyParams, seed }, signal)
+  return completion?.text ?? ''
+}

@@ -1,0 +1,67 @@
+// Finch's searches without its processes, many at once: the same selection, batches of ten and holdout as the real loop has, hundreds of
+// times as fast. What comes out is what training and tables need.
+import type { Writer } from '../core/evolver.ts'
+import type { Model } from '../core/model.ts'
+import type { Node } from '../core/observation.ts'
+import { seedOf } from '../core/rng.ts'
+import { type Selection, Tree } from '../core/tree.ts'
+import type { Company } from '../tasks/finch/company.ts'
+import { part } from '../tasks/finch/parameters.ts'
+import { expectedScore, observe, type RewardName, type RewardOptions, sampledScore } from '../tasks/finch/reward.ts'
+import type { Grown } from '../train/curriculum.ts'
+import { answerOf } from './finch-policy.ts'
+
+export interface GrowOptions {
+  readonly rounds: number
+  readonly seed: number
+  /** Default: `expected`. */
+  readonly reward?: RewardName
+  /** Default: UCB with c = 0.1. */
+  readonly selection?: Selection
+  readonly actor?: RewardOptions['actor']
+  readonly signal?: AbortSignal
+}
+
+/** A search of one company, with how many edits were invalid. */
+export interface FinchTree extends Grown {
+  readonly company: Company
+  readonly invalid: number
+}
+
+/** Holdout score of notes: as each node of a tree gets it, so that differences are of the notes alone. */
+export function holdoutScore(
+  company: Company,
+  notes: string,
+  { reward = 'expected', seed, actor }: Pick<GrowOptions, 'reward' | 'seed' | 'actor'>,
+): number {
+  const options = actor === undefined ? {} : { actor }
+  return reward === 'expected' ? expectedScore(company, notes, options) : sampledScore(company, notes, { ...options, seed })
+}
+
+/** Grows one tree with a policy; calls of trees that grow side by side are drawn together. */
+export async function growTree(company: Company, policy: Model, writer: Writer, options: GrowOptions): Promise<FinchTree> {
+  const { rounds, seed, selection = { kind: 'ucb', c: 0.1 }, actor, signal } = options
+  const tree = new Tree()
+  const nodes: Node[] = []
+  const asked: Grown['asked'][number][] = []
+  const add = (notes: string, round: number, parents: readonly number[]): void => {
+    const mean = holdoutScore(company, notes, options)
+    const score = { per: { holdout: mean }, mean, draws: 1, full: true }
+    nodes.push({ id: tree.insert(mean), parents, round, context: { [part]: notes }, score })
+  }
+  add(company.notes, 0, [])
+  let invalid = 0
+  for (let round = 1; round <= rounds; round++) {
+    const id = tree.select(selection) ?? 0 // nothing is pruned
+    tree.visit(id)
+    const node = nodes[id]!
+    const batch = { seed: seedOf(seed, company.name, round), ...(actor !== undefined && { actor }) }
+    const observation = { ...observe(company, String(node.context[part]), batch), node }
+    const prompt = writer.write(observation)
+    asked.push({ observation, prompt })
+    const edit = writer.read(await answerOf(policy, prompt, seedOf(seed, company.name, round, 'edit'), signal), observation)
+    if (edit.kind === 'edit') add(String(edit.context[part]), round, [id])
+    else invalid++
+  }
+  return { task: company.name, company, nodes, asked, invalid }
+}

@@ -1,0 +1,224 @@
+// Trains Finch's policy by LSE: trees grown by the policy as it begins, their states, rewards from the training companies, development
+// companies to pick the checkpoint by. Facts go to a file as they come; whoever is killed goes on from the last checkpoint.
+import { appendFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { isDeepStrictEqual } from 'node:util'
+import { ConfigError } from '../core/errors.ts'
+import type { Model } from '../core/model.ts'
+import { mean } from '../core/score.ts'
+import type { JaxEngine } from '../engines/jax/jax-engine.ts'
+import { type Company, createCompany } from '../tasks/finch/company.ts'
+import type { SetName } from '../tasks/finch/domains.ts'
+import { perfectNotes } from '../tasks/finch/editors.ts'
+import { finchHash } from '../tasks/finch/hash.ts'
+import { part } from '../tasks/finch/parameters.ts'
+import { expectedScore, type RewardName } from '../tasks/finch/reward.ts'
+import { companiesIn } from '../tasks/finch/sets.ts'
+import { type AdvantageOptions, grpo } from '../train/advantage.ts'
+import { type CurriculumOptions, statesOf } from '../train/curriculum.ts'
+import { type TrainFact, type TrainOptions, train } from '../train/train.ts'
+import { finchWriter } from './finch.ts'
+import { policyParams } from './finch-policy.ts'
+import { type FinchTree, type GrowOptions, growTree, holdoutScore } from './finch-tree.ts'
+
+/** What an edit's tokens are told, by name: `delta` is the paper's, `grpo` its ablation. */
+export const advantageOf = {
+  'leave-one-out': { baseline: 'leave-one-out' },
+  delta: {},
+  batch: { baseline: 'batch' },
+  whiten: { baseline: 'batch', scale: 'batch' },
+  'logit-delta': { reward: 'logit-delta' },
+  grpo,
+} as const satisfies Readonly<Record<string, AdvantageOptions>>
+export type AdvantageName = keyof typeof advantageOf
+export const advantageNames = Object.keys(advantageOf) as readonly AdvantageName[] // its own keys
+
+export interface TrainFinchOptions {
+  /** Of all chance. */
+  readonly seed?: number
+  readonly steps?: number
+  readonly reward?: RewardName
+  readonly advantage?: AdvantageName
+  readonly learningRate?: number
+  /** States a step, and rollouts of each. */
+  readonly states?: number
+  readonly rollouts?: number
+  /** Trees that the policy grows before it learns, and edits of each. */
+  readonly trees?: number
+  readonly rounds?: number
+  readonly order?: NonNullable<CurriculumOptions['order']>
+  /** Development companies, and steps between looks at them. */
+  readonly dev?: number
+  readonly every?: number
+}
+
+/** The settings of a training, all of them: what a resumed one must share. */
+export type TrainFinchSettings = Required<TrainFinchOptions> & { readonly finch: string; readonly from: string }
+
+export type TrainFinchFact =
+  | { readonly kind: 'set'; readonly settings: TrainFinchSettings }
+  /** Before the first step: how many states the trees left, their mean score, and the share of invalid edits. */
+  | { readonly kind: 'grown'; readonly states: number; readonly before: number; readonly invalid: number }
+  | TrainFact
+
+/** The recipe of docs/guide/train-a-policy.md. */
+export const trainFinchDefaults: Required<TrainFinchOptions> = {
+  seed: 1,
+  steps: 150,
+  reward: 'expected',
+  advantage: 'leave-one-out',
+  learningRate: 1e-3,
+  ...{ states: 16, rollouts: 8 },
+  ...{ trees: 96, rounds: 8 },
+  order: 'random',
+  ...{ dev: 32, every: 25 },
+}
+
+/**
+ * Trains an engine whose folder is `folder`, beginning with the weights it has; facts are appended to `folder/facts.jsonl`. One that is
+ * there is gone on with, and its last facts come again.
+ * @throws {ConfigError} on settings other than those of the facts that are there.
+ */
+export async function* trainFinch(
+  engine: JaxEngine,
+  folder: string,
+  { signal, ...options }: TrainFinchOptions & { readonly signal?: AbortSignal } = {},
+): AsyncGenerator<TrainFinchFact> {
+  const policy = await engine.policy()
+  const settings: TrainFinchSettings = { ...trainFinchDefaults, ...options, finch: finchHash(), from: policy.name }
+  const { seed, reward, dev: devCompanies, trees, rounds } = settings
+  const file = join(folder, 'facts.jsonl')
+  const past = kept(readFacts(file), settings)
+  mkdirSync(folder, { recursive: true })
+  writeFileSync(file, past.map(line).join(''))
+  const note = <F extends TrainFinchFact>(fact: F): F => {
+    appendFileSync(file, line(fact))
+    return fact
+  }
+
+  const companies = companiesIn('train', trees, seed).map(createCompany)
+  const dev = devRoad(devCompanies, signal)
+  try {
+    const grown = await growAll(companies, policy, { rounds, seed, reward, ...(signal && { signal }) })
+    const states = statesOf(grown)
+    if (past.length === 0) {
+      yield note({ kind: 'set', settings })
+      const before = mean(states.map((s) => s.before))
+      yield note({ kind: 'grown', states: states.length, before, invalid: mean(grown.map((t) => t.invalid)) / rounds })
+    }
+    const by = new Map(companies.map((company) => [company.name, company]))
+    const facts = train(
+      trainOptions(settings),
+      {
+        engine,
+        writer: finchWriter(),
+        states,
+        encode: (prompt) => engine.tokenizer.prompt(prompt),
+        // Each state's task is one of these companies.
+        score: async (context, { task }) => holdoutScore(by.get(task)!, String(context[part]), { reward, seed }),
+        dev: (of) => dev.look(of),
+        ...(signal && { signal }),
+      },
+      past.filter((f): f is TrainFact => f.kind !== 'set' && f.kind !== 'grown'),
+    )
+    for await (const fact of facts) {
+      yield note(fact)
+      if (fact.kind !== 'ended') continue
+      await engine.load(fact.best.checkpoint)
+      await engine.save('policy', { optimizer: false })
+    }
+  } finally {
+    for (const company of companies) company[Symbol.dispose]()
+    dev[Symbol.dispose]()
+  }
+}
+
+function trainOptions(s: TrainFinchSettings): TrainOptions {
+  return {
+    seed: s.seed,
+    ...{ states: s.states, rollouts: s.rollouts, maxSteps: s.steps, passes: s.steps, every: s.every },
+    maxTokens: policyParams.maxTokens,
+    adam: { learningRate: s.learningRate },
+    advantage: advantageOf[s.advantage],
+    curriculum: { order: s.order },
+  }
+}
+
+/** Trees of several companies, grown side by side. */
+export function growAll(companies: readonly Company[], policy: Model, options: GrowOptions): Promise<readonly FinchTree[]> {
+  const writer = finchWriter()
+  return Promise.all(companies.map((company) => growTree(company, policy, writer, options)))
+}
+
+/** Where each company's road begins and where the perfect editor's one ends: expected scores on test. */
+export interface Ends {
+  readonly low: number
+  readonly high: number
+}
+
+export function endsOf(company: Company): Ends {
+  const at = (notes: string): number => expectedScore(company, notes, { split: 'test' })
+  return { low: at(company.notes), high: at(perfectNotes(company)) }
+}
+
+/** Expected score on test of the best node by holdout after each round, [rounds + 1]. */
+export function curveOf({ company, nodes }: FinchTree, rounds: number): readonly number[] {
+  const tests = new Map<number, number>()
+  return Array.from({ length: rounds + 1 }, (_, round) => {
+    const best = nodes.filter((n) => n.round <= round).reduce((a, b) => (b.score.mean > a.score.mean ? b : a))
+    const known = tests.get(best.id) ?? expectedScore(company, String(best.context[part]), { split: 'test' })
+    tests.set(best.id, known)
+    return known
+  })
+}
+
+/** A share of the way for each company and round, [companies][rounds + 1]: 0 = the seed context, 1 = the perfect editor's mean end. */
+export function sharesOf(trees: readonly FinchTree[], ends: readonly Ends[], rounds: number): readonly (readonly number[])[] {
+  const way = mean(ends.map((e) => e.high)) - mean(ends.map((e) => e.low))
+  return trees.map((tree, i) => curveOf(tree, rounds).map((score) => (score - ends[i]!.low) / way))
+}
+
+/** Rounds of a look at the development companies. */
+const devRounds = 5
+
+/** How a policy does on companies of the set: the share of the way, a mean over the first five rounds of a tree. */
+function devRoad(count: number, signal: AbortSignal | undefined): Disposable & { look(policy: Model): Promise<number> } {
+  const set: SetName = 'dev'
+  const companies = companiesIn(set, count).map(createCompany)
+  const ends = companies.map(endsOf)
+  return {
+    async look(policy) {
+      const trees = await growAll(companies, policy, { rounds: devRounds, seed: 0, ...(signal && { signal }) })
+      return mean(sharesOf(trees, ends, devRounds).map((curve) => mean(curve.slice(1))))
+    },
+    [Symbol.dispose]: () => {
+      for (const company of companies) company[Symbol.dispose]()
+    },
+  }
+}
+
+function line(fact: TrainFinchFact): string {
+  return `${JSON.stringify(fact)}\n`
+}
+
+/** The facts of a file; a last line that was cut off is no fact. */
+export function readFacts(file: string): readonly TrainFinchFact[] {
+  if (!existsSync(file)) return []
+  const whole = readFileSync(file, 'utf8').split('\n').slice(0, -1)
+  return whole.map((text) => JSON.parse(text) as TrainFinchFact) // written above
+}
+
+/** The facts up to the last checkpoint: those after it will come again. */
+function kept(facts: readonly TrainFinchFact[], settings: TrainFinchSettings): readonly TrainFinchFact[] {
+  const first = facts[0]
+  if (first?.kind === 'set') {
+    for (const [name, now] of Object.entries(settings)) {
+      const then = Object.entries(first.settings).find(([key]) => key === name)?.[1]
+      if (!isDeepStrictEqual(then, now))
+        throw new ConfigError(
+          `the training began with ${name} ${JSON.stringify(then)}, this is ${JSON.stringify(now)}: give another folder`,
+        )
+    }
+  }
+  return facts.slice(0, facts.findLastIndex((fact) => fact.kind === 'looked') + 1)
+}
