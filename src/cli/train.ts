@@ -25,17 +25,21 @@ export interface TrainFlags extends CommonFlags {
 export async function trainCommand(flags: TrainFlags): Promise<number> {
   const { out: folder = join('.lamarck', 'train'), from = warmStartFile, json = false } = flags
   const { say, out, warn, paint } = terminal(flags)
+  const { learningRate } = flags
+  if (learningRate !== undefined && !(learningRate > 0))
+    throw new ConfigError(`the learning rate is ${learningRate}: give a number above 0`)
+  const workers = count('workers', flags.workers)
   const options = {
     ...count('steps', flags.steps),
     ...(flags.seed !== undefined && { seed: flags.seed }),
-    ...(flags.learningRate !== undefined && { learningRate: flags.learningRate }),
+    ...(learningRate !== undefined && { learningRate }),
     ...(flags.reward !== undefined && { reward: named<RewardName>('reward', flags.reward, rewards) }),
     ...(flags.advantage !== undefined && { advantage: named<AdvantageName>('advantage', flags.advantage, advantageNames) }),
   }
   const stop = new AbortController()
   const interrupt = (): void => (stop.signal.aborted ? process.exit(130) : stop.abort(new Error('interrupted')))
   process.on('SIGINT', interrupt).on('SIGTERM', interrupt)
-  await using engine = await finchEngine({ folder, ...count('workers', flags.workers) })
+  await using engine = await finchEngine({ folder, ...workers })
   await engine.load(from)
   const lines = progress()
   const past = readFacts(join(folder, 'facts.jsonl'))
@@ -66,6 +70,7 @@ const each = 10
 /** What is printed of a training's facts; with the second at which each came, also the time that is left. */
 export function progress(): (fact: TrainFinchFact, seconds?: number) => readonly string[] {
   let steps = 0
+  let rollouts = 1
   let began: { readonly step: number; readonly at: number } | undefined
   let taken: Metrics[] = []
   const share = (x: number): string => `${(100 * x).toFixed(1)} %`
@@ -73,6 +78,7 @@ export function progress(): (fact: TrainFinchFact, seconds?: number) => readonly
     switch (fact.kind) {
       case 'set': {
         const { advantage, reward, learningRate, seed, from } = fact.settings
+        rollouts = fact.settings.states * fact.settings.rollouts
         const line = `${advantage} of ${reward} rewards, learning rate ${learningRate}, seed ${seed}, beginning with ${from}`
         return [`training in Finch (simulated): ${line}`]
       }
@@ -89,7 +95,7 @@ export function progress(): (fact: TrainFinchFact, seconds?: number) => readonly
         const left = (((seconds ?? 0) - began.at) / (fact.step - began.step)) * (steps - fact.step)
         const reward = of('reward')
         const line = `step ${fact.step}${steps ? `/${steps}` : ''}  reward ${reward < 0 ? '−' : '+'}${Math.abs(reward).toFixed(3)}`
-        const rest = `invalid ${share(of('invalid'))}  copies ${share(of('copies'))}  ${of('tokens').toFixed(0)} tokens`
+        const rest = `invalid ${share(of('invalid'))}  copies ${share(of('copies'))}  ${(of('tokens') / rollouts).toFixed(0)} tokens an edit`
         taken = []
         return [`${line}  ${rest}${steps && seconds !== undefined ? `  ${clock(left)} left` : ''}`]
       }

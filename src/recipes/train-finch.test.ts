@@ -2,13 +2,12 @@ import { appendFileSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, expect, test } from 'vitest'
-import { ConfigError } from '../core/errors.ts'
 import { mean } from '../core/score.ts'
 import type { JaxEngine } from '../engines/jax/jax-engine.ts'
 import { createCompany } from '../tasks/finch/company.ts'
 import { companiesIn } from '../tasks/finch/sets.ts'
 import { finchEngine, warmStartFile } from './finch-policy.ts'
-import { growAll, readFacts, type TrainFinchFact, type TrainFinchOptions, trainFinch } from './train-finch.ts'
+import { growAll, type TrainFinchFact, type TrainFinchOptions, trainFinch } from './train-finch.ts'
 import { warmStart } from './warm-start.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'lamarck-train-'))
@@ -20,27 +19,34 @@ async function warm(folder: string): Promise<JaxEngine> {
   return engine
 }
 
-const small = { steps: 4, states: 4, rollouts: 4, trees: 4, rounds: 4, dev: 2, every: 2 } satisfies TrainFinchOptions
+const small = { steps: 3, states: 4, rollouts: 4, trees: 4, rounds: 4, dev: 2, every: 2 } satisfies TrainFinchOptions
 
-async function trained(name: string, options: TrainFinchOptions, until = (_: TrainFinchFact): boolean => false): Promise<string> {
-  const folder = join(root, name)
-  await using engine = await warm(folder)
-  for await (const fact of trainFinch(engine, folder, options)) if (until(fact)) break
-  return folder
+async function all<T>(of: AsyncIterable<T>): Promise<readonly T[]> {
+  const found: T[] = []
+  for await (const one of of) found.push(one)
+  return found
+}
+
+async function facts(engine: JaxEngine, folder: string, options: TrainFinchOptions = small): Promise<readonly TrainFinchFact[]> {
+  await engine.load(warmStartFile)
+  return all(trainFinch(engine, folder, options))
 }
 
 test('a training that is killed and started again ends bit by bit where one in one piece ends', async () => {
-  const whole = await trained('whole', small)
-  const killed = await trained('killed', small, (fact) => fact.kind === 'step' && fact.step === 3)
-  appendFileSync(join(killed, 'facts.jsonl'), '{"kind":"st') // cut off while it was written
-  await trained('killed', small)
-  const facts = (folder: string): unknown =>
-    JSON.parse(JSON.stringify(readFacts(join(folder, 'facts.jsonl'))).replaceAll(folder, ''))
-  expect(facts(killed)).toEqual(facts(whole))
-  for (const file of ['step-4.safetensors', 'policy.safetensors'])
-    expect(readFileSync(join(killed, file)).equals(readFileSync(join(whole, file)))).toBe(true)
-  await expect(trained('whole', { ...small, learningRate: 0.5 })).rejects.toThrow(ConfigError)
-  await expect(trained('whole', { ...small, learningRate: 0.5 })).rejects.toThrow('began with learningRate 0.001')
+  const folder = join(root, 'run')
+  const at = (file: string): string => join(folder, file)
+  const files = ['facts.jsonl', 'step-3.safetensors', 'policy.safetensors']
+  await using engine = await warm(folder)
+  await facts(engine, folder)
+  const whole = files.map((file) => readFileSync(at(file)))
+  rmSync(folder, { recursive: true })
+  await engine.load(warmStartFile)
+  for await (const fact of trainFinch(engine, folder, small)) if (fact.kind === 'step' && fact.step === 3) break
+  appendFileSync(at('facts.jsonl'), '{"kind":"st') // cut off while it was written
+  expect((await facts(engine, folder)).map((fact) => fact.kind)).toEqual(['step', 'looked', 'ended'])
+  for (const [i, file] of files.entries()) expect(readFileSync(at(file)).equals(whole[i]!), file).toBe(true)
+  expect((await facts(engine, folder)).map((fact) => fact.kind)).toEqual(['ended'])
+  await expect(facts(engine, folder, { ...small, learningRate: 0.5 })).rejects.toThrow('began with learningRate 0.001')
 }, 60_000)
 
 test('the warm start is a policy that is valid, mediocre, and grows the same trees for a seed', async () => {
@@ -58,13 +64,13 @@ test('the warm start is a policy that is valid, mediocre, and grows the same tre
 }, 60_000)
 
 test('imitation makes demonstrations likelier, the same way each time', async () => {
-  const losses = async (): Promise<readonly number[]> => {
-    await using engine = await finchEngine({ workers: 1, seed: 3 })
-    const found: number[] = []
-    for await (const { loss } of warmStart(engine, { steps: 12, prompts: 4, each: 2, seed: 3 })) found.push(loss)
-    return found
-  }
+  const folder = join(root, 'imitation')
+  await using engine = await finchEngine({ folder, workers: 1, seed: 3 })
+  const fresh = await engine.save('fresh')
+  const losses = async (): Promise<readonly number[]> =>
+    (await all(warmStart(engine, { steps: 10, prompts: 4, each: 2, seed: 3 }))).map(({ loss }) => loss)
   const first = await losses()
   expect(first.at(-1)).toBeLessThan(first[0]! - 0.5)
+  await engine.load(fresh)
   expect(await losses()).toEqual(first)
 }, 60_000)
