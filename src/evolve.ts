@@ -91,7 +91,7 @@ interface Outside {
 }
 
 async function runIt(id: string, given: EvolveOptions, outside: Outside): Promise<Evolved> {
-  await using prepared = await prepare(given)
+  await using prepared = await prepare(given, (line) => outside.log.push({ kind: 'warning', line }))
   const shared = typeof given.store === 'object' ? given.store : undefined
   const store = shared ?? (await openStore((given.store as string | undefined) ?? defaultStore)) // not an object
   try {
@@ -136,7 +136,7 @@ async function begin(
       `run "${id}" was started with another ${changed}; give it the same, or start a new run under another id`,
     )
   }
-  const more = extension(tell(facts)!.state, options)
+  const more = extension(id, first.options, tell(facts)!.state, options)
   if (more) wishes.unshift(more)
   return { facts, options: first.options }
 }
@@ -151,11 +151,19 @@ function difference(a: Fact & { kind: 'started' }, b: Fact & { kind: 'started' }
   return Object.keys(x).find((key) => JSON.stringify(x[key]) !== JSON.stringify(y[key]))
 }
 
-/** More rounds or other limits than the run has now; a limit left out stays. */
-function extension(state: State, options: Options): (Steer & { wish: 'extend' }) | undefined {
-  const rounds = options.rounds > state.rounds ? { rounds: options.rounds } : {}
-  const changed = Object.entries(options.budget).filter(([unit, limit]) => limit !== state.budget[unit as keyof Budget]) // its keys
-  const budget = changed.length > 0 ? { budget: Object.fromEntries(changed) } : {}
+/** More rounds or higher limits than the run has now. What is as the run was started with, or left out, stays as it is. */
+function extension(id: string, started: Options, state: State, options: Options): (Steer & { wish: 'extend' }) | undefined {
+  const raised = (name: string, then: number | undefined, now: number | undefined, asked: number | undefined): boolean => {
+    if (asked === undefined || asked === then || asked === now) return false
+    if (now === undefined) return !state.result // a first limit does not reopen a finished run
+    if (asked > now) return true
+    throw new ConfigError(`run "${id}" has ${now} ${name}, which can be raised but not lowered to ${asked}`)
+  }
+  const rounds = raised('rounds', started.rounds, state.rounds, options.rounds) ? { rounds: options.rounds } : {}
+  const units = (['usd', 'calls', 'tokens', 'minutes'] as const).filter((unit) =>
+    raised(unit, started.budget[unit], state.budget[unit], options.budget[unit]),
+  )
+  const budget = units.length > 0 ? { budget: Object.fromEntries(units.map((unit) => [unit, options.budget[unit]])) } : {}
   return 'rounds' in rounds || 'budget' in budget ? { wish: 'extend', ...rounds, ...budget } : undefined
 }
 
@@ -187,12 +195,14 @@ async function driven({ id, given, prepared, store, facts, options, log, wishes,
   const user = given.signal ?? new AbortController().signal
   const end = new AbortController()
   const signal = AbortSignal.any([user, end.signal])
-  const clock = new Clock(ledger, end)
+  const clock = new Clock(ledger, end, measure.seconds)
   clock.set(mirror.budget, options)
   if (mirror.stopped) clock.close()
   const door = { journal, ledger, signal, onCall: (event: CallEvent) => measure.call(event) }
   const perform = performer({ ...prepared, ...prepared.meters(door), ...world(prepared, journal) })
   live.progress = () => ({ state: mirror, options, inFlight: measure.inFlight, spent: ledger.spent, seconds: measure.seconds })
+  const keep = (): Promise<void> =>
+    store.measure(id, JSON.stringify(measure.snapshot(ledger.spent, sizesOf(mirror, prepared.tokenizer))))
   const warning = tooSmall(mirror, options)
   if (warning !== undefined) log.push({ kind: 'warning', line: warning })
   try {
@@ -214,11 +224,13 @@ async function driven({ id, given, prepared, store, facts, options, log, wishes,
           if (fact.kind === 'steered' && fact.wish === 'extend') clock.set(mirror.budget, options)
           say(fact)
         }
+        // A life that is killed has kept its time, but for its last round.
+        if (more.some((fact) => fact.kind === 'settled')) await keep()
       },
     })
   } finally {
     clock[Symbol.dispose]()
-    await store.measure(id, JSON.stringify(measure.snapshot(ledger.spent, sizesOf(mirror, prepared.tokenizer))))
+    await keep()
   }
   const told = { names: prepared.names, options, state: mirror, hashes: prepared.hashes }
   const report = reportOf(id, told, measure.snapshot(ledger.spent, sizesOf(mirror, prepared.tokenizer)))
@@ -262,12 +274,14 @@ class Clock implements Disposable {
   #ledger: Ledger
   #end: AbortController
   #timers: NodeJS.Timeout[] = []
-  #from = performance.now()
+  #from: number
   #closing = false
 
-  constructor(ledger: Ledger, end: AbortController) {
+  /** `seconds` = what earlier lives of the run took. */
+  constructor(ledger: Ledger, end: AbortController, seconds: number) {
     this.#ledger = ledger
     this.#end = end
+    this.#from = performance.now() - seconds * 1000
   }
 
   set({ minutes }: Budget, o: Options): void {
@@ -305,6 +319,7 @@ class Measure {
   #from = performance.now()
   #usage: Usage = noUsage
   #failed = 0
+  #hasActed = false
   failedCost: Cost = noCost
   inFlight = 0
 
@@ -319,7 +334,10 @@ class Measure {
   }
 
   call(event: CallEvent): void {
-    if (event.kind === 'sent') this.inFlight++
+    if (event.kind === 'sent') {
+      this.inFlight++
+      this.#hasActed = true
+    }
     if (event.kind === 'answered' || event.kind === 'failed') this.inFlight--
     if (event.usage) this.#usage = addUsage(this.#usage, event.usage)
     if (event.kind !== 'failed') return
@@ -335,7 +353,7 @@ class Measure {
       failed: this.#past.failed + this.#failed,
       spent,
       usage: addUsage(this.#past.usage, this.#usage),
-      lives: this.#past.lives + 1,
+      lives: Math.max(1, this.#past.lives + Number(this.#hasActed)),
     }
   }
 }

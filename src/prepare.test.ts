@@ -1,6 +1,7 @@
 import { expect, test } from 'vitest'
 import type { Model } from './core/model.ts'
 import { evolve } from './evolve.ts'
+import { memoryStore } from './stores/memory.ts'
 import { commandTask } from './tasks/command.ts'
 import { qaTask } from './tasks/qa.ts'
 import { transfer } from './transfer.ts'
@@ -81,11 +82,14 @@ test('a part that no object can hold is refused, and what is kept is looked for 
   ).resolves.toBeDefined()
 })
 
-test('what a task holds is given back, also when the run is refused', async () => {
+test("what a task made for a run holds is given back, also when the run is refused; a task handed over is its owner's", async () => {
   let given = 0
   const task = { ...(await qaTask({ data: rows, context: 'Answer.' })), [Symbol.asyncDispose]: async () => void given++ }
-  await expect(evolve({ ...keep, ...edits, task, budget: { usd: 1 } }).result).rejects.toThrow('the price of toy:silent')
+  const made = { ...keep, ...edits, task: Promise.resolve(task) }
+  await expect(evolve({ ...made, budget: { usd: 1 } }).result).rejects.toThrow('the price of toy:silent')
   expect(given).toBe(1)
+  await evolve(made).result
+  expect(given).toBe(2)
   await evolve({ ...keep, ...edits, task }).result
   expect(given).toBe(2)
 })
@@ -114,7 +118,7 @@ test('a task that is an object of a class may be given another context', async (
     }
   }
   const task = new Own()
-  const { report } = await evolve({ ...keep, ...edits, task, context: { rules: 'New.' } }).result
+  const { report } = await evolve({ ...keep, ...edits, task: Promise.resolve(task), context: { rules: 'New.' } }).result
   expect(report.test.seed.mean).toBe(1)
   expect(task.given).toBe(1)
 })
@@ -143,4 +147,24 @@ test('200 holdout problems are halved into steering and confirming, fewer are no
   })
   expect((await many(150)).report).toMatchObject({ splits: { holdout: 120, confirm: 0 }, choice: 'mean', draws: { holdout: 1 } })
   expect((await many(50)).report).toMatchObject({ splits: { holdout: 40, confirm: 0 }, choice: 'shrink', draws: { holdout: 3 } })
+})
+
+test('a base URL reaches no hosted provider, and is refused where it fits no model', async () => {
+  const task = qaTask({ data: rows, context: 'Answer.' })
+  const env = { ANTHROPIC_API_KEY: 'k' }
+  const run = evolve({ ...keep, ...edits, task, model: 'anthropic:some', env, baseUrl: 'http://127.0.0.1:1/v1' })
+  await expect(run.result).rejects.toThrow('base URL "http://127.0.0.1:1/v1" fits no model of the run')
+})
+
+test('limits of a run can be raised and not lowered, and those it was started with change nothing', async () => {
+  const store = memoryStore()
+  const once = (budget: object, rounds = 1) =>
+    evolve({ ...keep, ...edits, task: qaTask({ data: rows, context: 'Answer.' }), store, id: 'r', budget, rounds }).result
+  expect((await once({ calls: 5000 })).report.openings).toBe(1)
+  expect((await once({ calls: 9000 })).report.openings).toBe(2)
+  const again = await once({ calls: 5000 })
+  expect(again.report).toMatchObject({ openings: 2, budget: { calls: 9000 } })
+  expect((await once({ calls: 5000 })).report.measured.lives).toBe(again.report.measured.lives)
+  await expect(once({ calls: 6000 })).rejects.toThrow('run "r" has 9000 calls, which can be raised but not lowered to 6000')
+  expect((await once({ calls: 5000 }, 2)).report.counts.rounds).toBe(2)
 })

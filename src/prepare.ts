@@ -15,7 +15,7 @@ import { functionTask } from './function-task.ts'
 import { type LanguageModel, languageModel, meteredAiSdk } from './models/ai-sdk.ts'
 import { type CallEvent, type Gate, gate, meteredModel } from './models/metered.ts'
 import { type Price, priceOf } from './models/prices.ts'
-import { resolveModel } from './models/resolve.ts'
+import { resolveModel, takesBaseUrl } from './models/resolve.ts'
 import { spoken } from './models/spoken.ts'
 import { type EvolveOptions, type ModelSpec, roughTokenizer } from './options.ts'
 import type { Settings } from './settings.ts'
@@ -61,18 +61,25 @@ export interface Meters {
 }
 
 /** Resolves and checks everything. @throws {ConfigError} for whatever is the user's to fix. */
-export async function prepare(given: EvolveOptions): Promise<Prepared> {
+export async function prepare(given: EvolveOptions, onWarning?: (warning: string) => void): Promise<Prepared> {
   const { parseSettings } = await import('./settings.ts')
   const settings = parseSettings(given as unknown as Readonly<Record<string, unknown>>) // checked name by name
   if (given.model === undefined)
     throw new ConfigError('no model is given; say which one answers, such as openai:gpt-5-mini (--model)')
+  const isBased = [given.model, given.judge, given.evolver].some((spec) => typeof spec === 'string' && takesBaseUrl(spec))
+  if (given.baseUrl !== undefined && !isBased) {
+    throw new ConfigError(
+      `base URL "${given.baseUrl}" fits no model of the run; name one as openai-compatible:MODEL, or leave it out`,
+    )
+  }
   const isFunction = typeof given.task === 'function'
   const task = isFunction ? await ownTask(given, settings) : await readyTask(given)
   await using resources = new AsyncDisposableStack() // given back here if anything below is refused
-  resources.defer(() => disposeTask(task))
+  // A task made for this run ends with it; one that was handed over is its owner's.
+  if (isFunction || given.task instanceof Promise) resources.defer(() => disposeTask(task))
   const cache = new Map<ModelSpec, Promise<Source>>() // by what was given: two models may have one name
   const find = (spec: ModelSpec): Promise<Source> => {
-    const had = cache.get(spec) ?? sourceOf(spec, given).then((source) => resources.use(source))
+    const had = cache.get(spec) ?? sourceOf(spec, given, onWarning).then((source) => resources.use(source))
     cache.set(spec, had)
     return had
   }
@@ -141,12 +148,16 @@ export async function prepare(given: EvolveOptions): Promise<Prepared> {
 }
 
 /** A further model by name, for `transfer`. */
-export async function sourceOf(spec: ModelSpec, given: Pick<EvolveOptions, 'env' | 'baseUrl' | 'prices'>): Promise<Source> {
+export async function sourceOf(
+  spec: ModelSpec,
+  given: Pick<EvolveOptions, 'env' | 'baseUrl' | 'prices'>,
+  onWarning: (warning: string) => void = () => {},
+): Promise<Source> {
   const env = given.env ?? process.env
   const price = (name: string): Promise<Price | undefined> =>
     priceOf(name, { ...(given.prices && { table: given.prices }), at: new Date() })
   if (typeof spec === 'string') {
-    const found = await resolveModel(spec, { env, baseUrl: given.baseUrl })
+    const found = await resolveModel(spec, { env, baseUrl: given.baseUrl, onWarning })
     return {
       name: found.name,
       model: found,
@@ -156,7 +167,7 @@ export async function sourceOf(spec: ModelSpec, given: Pick<EvolveOptions, 'env'
       [Symbol.asyncDispose]: async () => found[Symbol.asyncDispose]?.(),
     }
   }
-  const model: Model = 'sample' in spec ? spec : languageModel(spec)
+  const model: Model = 'sample' in spec ? spec : languageModel(spec, { onWarning })
   const lm: LanguageModel = 'sample' in spec ? spoken(spec) : spec
   return { name: model.name, model, languageModel: lm, price: await price(model.name), async [Symbol.asyncDispose]() {} }
 }
@@ -266,6 +277,8 @@ export function sha(text: string): string {
 
 /** Holdout problems from which on half are kept back to confirm the best on. Source: scoring simulation, docs/guide/read-a-report.md. */
 const enoughToConfirm = 200
+/** Nodes beyond which shrinkage, whose time grows with their cube, is not chosen by itself. */
+const mostShrunk = 1000
 
 function optionsOf(
   task: Task<Example, unknown, unknown>,
@@ -291,7 +304,8 @@ function optionsOf(
     )
   }
   const test = ids('test')
-  const choice = settings.choice ?? (paper ? 'mean' : confirm.length ? 'confirm' : holdout.length < 100 ? 'shrink' : 'mean')
+  const isSmall = holdout.length < 100 && settings.rounds <= mostShrunk
+  const choice = settings.choice ?? (paper ? 'mean' : confirm.length ? 'confirm' : isSmall ? 'shrink' : 'mean')
   return {
     seed: settings.seed,
     context: task.seed,

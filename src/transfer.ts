@@ -1,6 +1,7 @@
 // Does a finished context help other models too? Seed and context on the same test problems, one row a model, no further search.
 import { Ledger } from './core/budget.ts'
 import type { Context } from './core/context.ts'
+import { BudgetError } from './core/errors.ts'
 import { performer } from './core/evaluate.ts'
 import type { Estimate } from './core/facts.ts'
 import { scoreIn } from './core/method.ts'
@@ -22,13 +23,20 @@ export async function transfer(
   given: EvolveOptions,
   { context, models }: { readonly context: Context; readonly models: readonly ModelSpec[] },
 ): Promise<readonly Transfer[]> {
-  await using prepared = await prepare(given)
-  const ledger = new Ledger(prepared.options.budget)
+  await using prepared = await prepare({ ...given, model: models[0] ?? given.model })
+  const { budget } = prepared.options
+  const ledger = new Ledger(budget)
+  const late = budget.minutes === undefined ? [] : [AbortSignal.timeout(budget.minutes * 60_000)]
+  const signal = AbortSignal.any([...late, ...(given.signal ? [given.signal] : [])])
   const rows: Transfer[] = []
   for (const spec of models) {
     await using source = await sourceOf(spec, given)
-    refuseUnpriced(prepared.options.budget.usd, [source])
-    rows.push(await onModel(prepared, { source, ledger, context, signal: given.signal ?? new AbortController().signal }))
+    refuseUnpriced(budget.usd, [source])
+    try {
+      rows.push(await onModel(prepared, { source, ledger, context, signal }))
+    } catch (error) {
+      throw late[0]?.aborted ? new BudgetError('the minutes of the budget are used up', { cause: error }) : error
+    }
   }
   return rows
 }

@@ -49,6 +49,11 @@ export class EngineError extends Error {
   override name = 'EngineError'
 }
 
+/** A loss, gradient or log-probability that is not finite: training ends with its last good checkpoint. */
+export class NotFiniteError extends EngineError {
+  override name = 'NotFiniteError'
+}
+
 /** Thrown by a task or score function to say: this answer is bad. It scores 0 and the evolver reads `feedback`. */
 export class BadAnswer extends Error {
   override name = 'BadAnswer'

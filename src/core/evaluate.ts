@@ -189,8 +189,7 @@ function recordedAt(entries: readonly Entry[], key: string, question: string): s
 
 /** What stops the run is thrown on, out of any wrapping; what makes one answer bad is returned. */
 function badAnswer(error: unknown, exampleId: string): Error {
-  for (let e = error; e instanceof Error; e = e.cause ?? (e as { lastError?: unknown }).lastError) {
-    // `lastError` is how the AI SDK wraps what its own retries gave up on
+  for (let [e, depth] = [error, 0]; e instanceof Error && depth < 10; [e, depth] = [causeOf(e), depth + 1]) {
     if (e instanceof ModelError || e instanceof BudgetError || e instanceof StoreError || e instanceof ConfigError) throw e
     if (e instanceof BadAnswer || e.name === 'AI_NoObjectGeneratedError' || e.name === 'AI_NoOutputGeneratedError') return e
   }
@@ -198,6 +197,11 @@ function badAnswer(error: unknown, exampleId: string): Error {
   throw new ConfigError(`the task threw on example "${exampleId}": ${message} (throw BadAnswer to score an answer 0 instead)`, {
     cause: error,
   })
+}
+
+/** What is behind an error; `lastError` is how the AI SDK wraps what its own retries gave up on. */
+function causeOf(error: Error): unknown {
+  return error.cause ?? ('lastError' in error ? error.lastError : undefined)
 }
 
 function validGrade(grade: Grade | undefined, exampleId: string): Grade {

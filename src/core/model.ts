@@ -61,9 +61,9 @@ export function addUsage(a: Usage, b: Usage): Usage {
   }
 }
 
-/** Upper bound of the tokens of a prompt: no tokenizer makes more tokens than bytes; 16 more a message for the template. */
+/** Upper bound of the tokens of a prompt: no tokenizer makes more tokens than bytes; 16 more a message for the template, and 64 for what it adds. */
 export function inputBound(prompt: readonly Message[]): number {
-  return prompt.reduce((sum, m) => sum + bytes(m.content) + 16, 0)
+  return prompt.reduce((sum, m) => sum + bytes(m.content) + 16, 64)
 }
 
 /** UTF-8 length. */

@@ -125,7 +125,7 @@ describe('languageModel', () => {
     const none = { total: undefined, noCache: undefined, cacheRead: undefined, cacheWrite: undefined }
     const usage = { inputTokens: none, outputTokens: { total: undefined, text: undefined, reasoning: undefined } }
     const [completion] = await languageModel(fixed({ usage })).sample(hello, { maxTokens: 9 })
-    expect(completion?.usage).toEqual({ input: 5 + 16, cached: 0, output: 4, reasoning: 0 })
+    expect(completion?.usage).toEqual({ input: 64 + 5 + 16, cached: 0, output: 4, reasoning: 0 })
   })
 
   test('a warning of the provider is told once', async () => {

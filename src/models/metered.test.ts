@@ -105,7 +105,7 @@ describe('a call', () => {
     const entry = journal.entries.get(`${key}/0~0`)
     expect(entry).toMatchObject({
       round: 3,
-      bound: { calls: 1, tokens: 5 + 16 + 10, usd: 0.01 },
+      bound: { calls: 1, tokens: 64 + 5 + 16 + 10, usd: 0.01 },
       cost: { calls: 1, tokens: 5, usd: 0.002 },
     })
     expect(scope.cost()).toEqual({ calls: 1, tokens: 5, usd: 0.002 })
@@ -129,13 +129,13 @@ describe('a call', () => {
     const { scope, journal, ledger } = open(scripted(['never']), { timeout: 5 })
     await scope.model.sample(hello, params)
     expect(journal.entries.get(`${key}/0~0`)?.outcome).toBeUndefined()
-    expect(ledger.spent).toEqual({ calls: 2, tokens: 31 + 5, usd: 0.012 })
+    expect(ledger.spent).toEqual({ calls: 2, tokens: 95 + 5, usd: 0.012 })
   })
 
   test('whose reply broke may still be billed, so its bound counts', async () => {
     const { scope, ledger } = open(scripted([new ModelError('half', { status: 200, retryable: true })]))
     await scope.model.sample(hello, params)
-    expect(ledger.spent.tokens).toBe(31 + 5)
+    expect(ledger.spent.tokens).toBe(95 + 5)
   })
 
   test('whose provider was never reached costs no tokens', async () => {
@@ -178,7 +178,7 @@ describe('a call', () => {
     await expect(call).rejects.toBe(reason)
     expect(journal.log).toEqual(['reserved 0~0'])
     expect(ledger.reserved).toEqual(noCost)
-    expect(ledger.spent.tokens).toBe(31)
+    expect(ledger.spent.tokens).toBe(95)
   })
 
   test('of the rounds that wait, the one with the fewest calls left is let in first; each keeps its own order', async () => {

@@ -306,7 +306,7 @@ async function attempt<T>(
   return answer
 }
 
-/** Whether the provider surely did no work: it said no, or was never reached. */
+/** Whether nothing is billed: the provider answered with an error, or was never reached. */
 function refused(error: unknown): boolean {
   if (error instanceof ModelError && error.status !== undefined) return error.status >= 400
   const unreached = new Set(['ECONNREFUSED', 'ENOTFOUND', 'EAI_AGAIN', 'UND_ERR_CONNECT_TIMEOUT'])

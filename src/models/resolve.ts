@@ -9,7 +9,7 @@ import type { LlamaOptions } from './llama.ts'
 export interface ResolveOptions {
   /** Variables that keys and base URLs are read from. */
   readonly env: Readonly<Record<string, string | undefined>>
-  /** Where the provider's API is, in place of its own address. */
+  /** Where an OpenAI-compatible or local server is. Hosted providers never get it: their key would go there. */
   readonly baseUrl?: string | undefined
   /** For models in this process; node-llama-cpp is also looked for in the folder that the variable LAMARCK_PACKAGES names. */
   readonly local?: LlamaOptions
@@ -87,12 +87,18 @@ export async function resolveModel(spec: string, options: ResolveOptions): Promi
   return { ...languageModel(lm, { name: `${named}:${id}`, ...(onWarning ? { onWarning } : {}) }), languageModel: lm }
 }
 
+/** Whether a base URL means anything to this model. */
+export function takesBaseUrl(spec: string): boolean {
+  const provider = /^[^:/]+/.exec(spec)?.[0] ?? ''
+  return provider in local || provider === 'compatible' || provider === 'openai-compatible'
+}
+
 function chosen(provider: string, id: string, { env, baseUrl }: ResolveOptions): Promise<LanguageModelV4> {
   const own = Object.hasOwn(hosted, provider) ? hosted[provider] : undefined
   if (own) {
     const apiKey = own.keys.map((name) => env[name]).find(Boolean)
     if (!apiKey) throw new ConfigError(`${provider}:${id} needs a key: set ${own.keys.join(' or ')}`)
-    return own.create(id, { apiKey, baseURL: baseUrl ?? (provider === 'openai' ? env.OPENAI_BASE_URL || undefined : undefined) })
+    return own.create(id, { apiKey, baseURL: provider === 'openai' ? env.OPENAI_BASE_URL || undefined : undefined })
   }
   const port = Object.hasOwn(local, provider) ? local[provider] : undefined
   if (port) return compatible(provider, id, { baseURL: baseUrl ?? port })

@@ -1,5 +1,6 @@
 // `lamarck quickstart`: the whole road on the shop, with scripted stand-ins. It shows the machinery; no improvement is claimed.
-import { mkdirSync, rmSync } from 'node:fs'
+import { randomUUID } from 'node:crypto'
+import { existsSync, mkdirSync, renameSync } from 'node:fs'
 import { join } from 'node:path'
 import type { Store } from '../core/store.ts'
 import { evolve, type Run } from '../evolve.ts'
@@ -25,8 +26,11 @@ export async function quickstart(options: QuickstartOptions = {}): Promise<Run> 
   const { store, meta, id, signal, seed = 0, rounds = 15, folder = '.lamarck' } = options
   mkdirSync(folder, { recursive: true })
   const database = join(folder, 'shop.sqlite')
-  rmSync(database, { force: true })
-  buildShop(database)
+  if (!existsSync(database)) {
+    const half = `${database}.${randomUUID()}`
+    buildShop(half)
+    renameSync(half, database) // whole or not at all: another quickstart may read it
+  }
   return evolve({
     task: sqlTask({ name: 'shop', database, questions: shopQuestions() }),
     model: analyst(),

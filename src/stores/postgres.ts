@@ -60,7 +60,8 @@ async function loadPg(): Promise<typeof import('pg')> {
   try {
     return await import('pg')
   } catch (error) {
-    if (!(error instanceof Error && 'code' in error && error.code === 'ERR_MODULE_NOT_FOUND')) throw error
+    if (!(error instanceof Error && 'code' in error && error.code === 'ERR_MODULE_NOT_FOUND' && /'pg'/.test(error.message)))
+      throw error
     throw new MissingPackageError('a postgres store needs the package "pg": npm install pg', { cause: error })
   }
 }

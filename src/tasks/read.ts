@@ -200,6 +200,8 @@ export function examples(rows: readonly Row[], from = 'data', prefix = 'r'): rea
     if (typeof given !== 'string' && typeof given !== 'number')
       throw new ConfigError(`${from}: row ${i + 1} has the id ${short(given)}; an id is a text or a number`)
     const id = given === '' ? `${prefix}${i + 1}` : String(given)
+    if (!id.isWellFormed())
+      throw new ConfigError(`${from}: row ${i + 1} has the id ${short(id)}, which is no well-formed Unicode`)
     const before = seen.get(id)
     if (before !== undefined)
       throw new ConfigError(`${from}: rows ${before} and ${i + 1} both have the id "${id}"; give each row its own, or none`)

@@ -26,7 +26,7 @@ export interface Grown {
 export function statesOf(trees: readonly Grown[]): readonly State[] {
   const seen = new Set<string>()
   return trees.flatMap(({ task, nodes, asked }) => {
-    const best = Math.max(...nodes.map((n) => n.score.mean))
+    const best = nodes.reduce((top, n) => Math.max(top, n.score.mean), 0)
     return asked.flatMap(({ observation, prompt }) => {
       const key = JSON.stringify(prompt)
       if (seen.has(key)) return []

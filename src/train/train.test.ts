@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
 import type { Engine, Group, Loss } from '../core/engine.ts'
-import { EngineError } from '../core/errors.ts'
+import { EngineError, NotFiniteError } from '../core/errors.ts'
 import type { Writer } from '../core/evolver.ts'
 import type { Model, TokenCompletion } from '../core/model.ts'
 import { rng } from '../core/rng.ts'
@@ -36,7 +36,7 @@ function toyEngine(): Engine & { readonly logits: Map<number, number[]>; saves: 
         const gradient = gathered.get(prompt) ?? gathered.set(prompt, [0, 0, 0, 0]).get(prompt)!
         for (const [k, pk] of p.entries()) gradient[k]! += (advantages[0]! * (Number(k === tokens[0]) - pk)) / rollouts.length
       }
-      if ([...gathered.values()].flat().some(Number.isNaN)) throw new EngineError('the loss is not finite')
+      if ([...gathered.values()].flat().some(Number.isNaN)) throw new NotFiniteError('the loss is not finite')
       return { loss: 0 }
     },
     async optimStep({ learningRate }: { learningRate: number }) {

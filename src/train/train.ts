@@ -9,11 +9,12 @@
 //
 // Deviations: none by default; baseline, scale and other rewards are switches (advantage.ts).
 
-import type { Context } from '../core/context.ts'
+import { type Context, sameContext } from '../core/context.ts'
 import type { Adam, Engine, Loss, Metrics } from '../core/engine.ts'
-import { ConfigError, EngineError } from '../core/errors.ts'
+import { ConfigError, NotFiniteError } from '../core/errors.ts'
 import { checked, type Edit, type Writer } from '../core/evolver.ts'
 import type { Message, Model, TokenCompletion } from '../core/model.ts'
+import { reward } from '../core/reward.ts'
 import { seedOf } from '../core/rng.ts'
 import { mean } from '../core/score.ts'
 import { type AdvantageOptions, advantages, type Earned } from './advantage.ts'
@@ -120,7 +121,7 @@ export async function* train(o: TrainOptions, ports: TrainPorts, past: readonly 
     try {
       learned = { ...(await ports.engine.forwardBackward(groups, loss)), ...(await ports.engine.optimStep(o.adam)) }
     } catch (error) {
-      if (!(error instanceof EngineError)) throw error
+      if (!(error instanceof NotFiniteError)) throw error
       yield { kind: 'ended', why: 'not finite', detail: error.message, best: picked(best) }
       return
     }
@@ -186,7 +187,7 @@ async function rollouts(
         completions.map(async (completion): Promise<Taken> => {
           const read = ports.writer.read(completion.text, state.observation)
           const edit = checked(read, (context) => ports.check?.(context, state))
-          const isCopy = edit.kind === 'edit' && JSON.stringify(edit.context) === JSON.stringify(state.observation.node.context)
+          const isCopy = edit.kind === 'edit' && sameContext(edit.context, state.observation.node.context)
           const after = edit.kind === 'edit' ? await ports.score(edit.context, state, step) : undefined
           return { prompt, completion, edit, isCopy, earned: { before: state.before, after } }
         }),
@@ -197,7 +198,7 @@ async function rollouts(
 
 /** What to look at when it does not learn. Shares are of all rollouts of the step, rewards of all with −1 for invalid ones. */
 function summary(taken: readonly Taken[]): Metrics {
-  const rewards = taken.map(({ earned: { before, after } }) => (after === undefined ? -1 : after - before))
+  const rewards = taken.map(({ earned: { before, after } }) => reward(before, after))
   const average = mean(rewards)
   return {
     reward: average,

@@ -1,6 +1,6 @@
 // Adam on flat arrays, in the process that holds the weights. Source: arXiv:1412.6980.
 import type { Adam } from '../../core/engine.ts'
-import { EngineError } from '../../core/errors.ts'
+import { EngineError, NotFiniteError } from '../../core/errors.ts'
 
 /** Running means of the gradient and of its square, and the steps they have seen. */
 export interface Moments {
@@ -28,7 +28,7 @@ export function adamStep(weights: Float32Array, gradient: Float32Array, moments:
   const { learningRate, beta1 = 0.9, beta2 = 0.99, epsilon = 1e-8, maxNorm = Infinity } = adam
   if (!Number.isFinite(learningRate)) throw new EngineError(`the learning rate is ${learningRate}`)
   const norm = Math.sqrt(gradient.reduce((sum, of) => sum + of * of, 0))
-  if (!Number.isFinite(norm)) throw new EngineError('the gradient is not finite: no step was made')
+  if (!Number.isFinite(norm)) throw new NotFiniteError('the gradient is not finite: no step was made')
   const scale = Math.min(1, maxNorm / norm || 1)
   const step = moments.step + 1
   const [correct1, correct2] = [1 - beta1 ** step, 1 - beta2 ** step]

@@ -7,7 +7,7 @@ import { availableParallelism } from 'node:os'
 import { join } from 'node:path'
 import pLimit from 'p-limit'
 import type { Adam, Engine, Group, Loss, Metrics } from '../../core/engine.ts'
-import { ConfigError, EngineError } from '../../core/errors.ts'
+import { ConfigError, EngineError, NotFiniteError } from '../../core/errors.ts'
 import { adamStep, noMoments } from './adam.ts'
 import { batchesOf, checkGroups } from './batch.ts'
 import { type PolicyCard, type PolicyState, readCheckpoint, writeCheckpoint } from './checkpoint.ts'
@@ -76,7 +76,7 @@ export async function jaxEngine(options: JaxOptions): Promise<JaxEngine> {
           loss,
         )
         if (!Number.isFinite(metrics.loss))
-          throw new EngineError(`the ${loss.kind} loss is ${metrics.loss}: nothing was gathered`)
+          throw new NotFiniteError(`the ${loss.kind} loss is ${metrics.loss}: nothing was gathered`)
         gathered = sum([...(gathered ? [gathered] : []), ...answers.map(({ gradient }) => gradient.gradient)])
         return metrics
       }),

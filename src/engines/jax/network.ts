@@ -1,7 +1,7 @@
 // One copy of the compiled transformer with its weights: gradients of batches, rollouts of prompts. It runs in a worker thread, where the
 // library blocks; its memory goes with the thread.
 import type { Loss } from '../../core/engine.ts'
-import { EngineError } from '../../core/errors.ts'
+import { NotFiniteError } from '../../core/errors.ts'
 import { rng } from '../../core/rng.ts'
 import type { Batch } from './batch.ts'
 import { draw, type Sampling } from './draw.ts'
@@ -238,7 +238,7 @@ function rolloutOf(draw: Draw, prompt: Int32Array, row: number, t: number): Open
 function extend(rollout: Open, at: number, logits: Float32Array): void {
   const sofar = rollout.input.subarray(1, at + 1)
   const { token, logprob } = draw(logits, sofar, rollout.draw, rollout.chance())
-  if (!Number.isFinite(logprob)) throw new EngineError('the weights give log-probabilities that are not finite')
+  if (!Number.isFinite(logprob)) throw new NotFiniteError('the weights give log-probabilities that are not finite')
   rollout.input[at + 1] = token
   rollout.logprobs[at] = logprob
   rollout.length = at + 1
