@@ -18,10 +18,11 @@ if (!set || !(count >= 2)) throw new Error('usage: node benchmarks/finch-policy.
 const rounds = 25
 const marks = [1, 3, 10, rounds]
 const companies = companiesIn(set, count, 1).map(createCompany)
-const ends = companies.map(endsOf)
+const tree = { kind: 'ucb', c: 0.1 } as const
 const searches = [
-  { name: 'tree', selection: { kind: 'ucb', c: 0.1 } },
-  { name: 'chain', selection: { kind: 'newest' } },
+  { name: 'tree', selection: tree, actor: 'finch-actor' },
+  { name: 'chain', selection: { kind: 'newest' }, actor: 'finch-actor' },
+  { name: 'tree, the second actor', selection: tree, actor: 'finch-actor-2' },
 ] as const
 await using engine = await finchEngine({ workers: 1 })
 
@@ -32,16 +33,18 @@ function shown(values: readonly number[]): string {
   return `${(100 * m).toFixed(0)} ± ${(100 * error).toFixed(0)} %`
 }
 
-const [low, high] = [mean(ends.map((e) => e.low)), mean(ends.map((e) => e.high))]
-console.log(`Finch ${finchHash()}, ${count} companies of the set ${set}: seed ${low.toFixed(3)}, perfect ${high.toFixed(3)}`)
+console.log(`Finch ${finchHash()}, ${count} companies of the set ${set}`)
 console.log(head('in Finch (simulated)', ...marks.map((m) => `after ${m}`), 'valid edits'))
-for (const checkpoint of [warmStartFile, ...checkpoints]) {
-  await engine.load(checkpoint)
-  for (const { name, selection } of searches) {
-    const trees = await growAll(companies, await engine.policy(), { rounds, seed: 7, reward: 'sampled', selection })
+for (const { name, selection, actor } of searches) {
+  const ends = companies.map((company) => endsOf(company, actor))
+  const [low, high] = [mean(ends.map((e) => e.low)), mean(ends.map((e) => e.high))]
+  for (const checkpoint of [warmStartFile, ...checkpoints]) {
+    await engine.load(checkpoint)
+    const trees = await growAll(companies, await engine.policy(), { rounds, seed: 7, reward: 'sampled', selection, actor })
     const shares = sharesOf(trees, ends, rounds)
     const valid = 1 - mean(trees.map((t) => t.invalid)) / rounds
-    const label = `${checkpoint === warmStartFile ? 'warm start' : checkpoint}, ${name}`
+    const label = `${checkpoint === warmStartFile ? 'untrained' : checkpoint}, ${name}`
     console.log(row(label, ...marks.map((m) => shown(shares.map((s) => s[m]!))), `${(100 * valid).toFixed(1)} %`))
   }
+  console.log(`${name}: seed ${low.toFixed(3)}, perfect ${high.toFixed(3)}`)
 }

@@ -6,8 +6,8 @@ import type { Node } from '../core/observation.ts'
 import { seedOf } from '../core/rng.ts'
 import { type Selection, Tree } from '../core/tree.ts'
 import type { Company } from '../tasks/finch/company.ts'
-import { part } from '../tasks/finch/parameters.ts'
-import { expectedScore, observe, type RewardName, type RewardOptions, sampledScore } from '../tasks/finch/reward.ts'
+import { type ActorName, part } from '../tasks/finch/parameters.ts'
+import { expectedScore, observe, type RewardName, sampledScore } from '../tasks/finch/reward.ts'
 import type { Grown } from '../train/curriculum.ts'
 import { answerOf } from './finch-policy.ts'
 
@@ -18,13 +18,14 @@ export interface GrowOptions {
   readonly reward?: RewardName
   /** Default: UCB with c = 0.1. */
   readonly selection?: Selection
-  readonly actor?: RewardOptions['actor']
+  readonly actor?: ActorName
   readonly signal?: AbortSignal
 }
 
 /** A search of one company, with how many edits were invalid. */
 export interface FinchTree extends Grown {
   readonly company: Company
+  readonly actor: ActorName
   readonly invalid: number
 }
 
@@ -32,15 +33,14 @@ export interface FinchTree extends Grown {
 export function holdoutScore(
   company: Company,
   notes: string,
-  { reward = 'expected', seed, actor }: Pick<GrowOptions, 'reward' | 'seed' | 'actor'>,
+  { reward = 'expected', seed, actor = 'finch-actor' }: Pick<GrowOptions, 'reward' | 'seed' | 'actor'>,
 ): number {
-  const options = actor === undefined ? {} : { actor }
-  return reward === 'expected' ? expectedScore(company, notes, options) : sampledScore(company, notes, { ...options, seed })
+  return reward === 'expected' ? expectedScore(company, notes, { actor }) : sampledScore(company, notes, { actor, seed })
 }
 
 /** Grows one tree with a policy; calls of trees that grow side by side are drawn together. */
 export async function growTree(company: Company, policy: Model, writer: Writer, options: GrowOptions): Promise<FinchTree> {
-  const { rounds, seed, selection = { kind: 'ucb', c: 0.1 }, actor, signal } = options
+  const { rounds, seed, selection = { kind: 'ucb', c: 0.1 }, actor = 'finch-actor', signal } = options
   const tree = new Tree()
   const nodes: Node[] = []
   const asked: Grown['asked'][number][] = []
@@ -55,7 +55,7 @@ export async function growTree(company: Company, policy: Model, writer: Writer, 
     const id = tree.select(selection) ?? 0 // nothing is pruned
     tree.visit(id)
     const node = nodes[id]!
-    const batch = { seed: seedOf(seed, company.name, round), ...(actor !== undefined && { actor }) }
+    const batch = { seed: seedOf(seed, company.name, round), actor }
     const observation = { ...observe(company, String(node.context[part]), batch), node }
     const prompt = writer.write(observation)
     asked.push({ observation, prompt })
@@ -63,5 +63,5 @@ export async function growTree(company: Company, policy: Model, writer: Writer, 
     if (edit.kind === 'edit') add(String(edit.context[part]), round, [id])
     else invalid++
   }
-  return { task: company.name, company, nodes, asked, invalid }
+  return { task: company.name, company, actor, nodes, asked, invalid }
 }

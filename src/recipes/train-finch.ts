@@ -11,7 +11,7 @@ import { type Company, createCompany } from '../tasks/finch/company.ts'
 import type { SetName } from '../tasks/finch/domains.ts'
 import { perfectNotes } from '../tasks/finch/editors.ts'
 import { finchHash } from '../tasks/finch/hash.ts'
-import { part } from '../tasks/finch/parameters.ts'
+import { type ActorName, part } from '../tasks/finch/parameters.ts'
 import { expectedScore, type RewardName } from '../tasks/finch/reward.ts'
 import { companiesIn } from '../tasks/finch/sets.ts'
 import { type AdvantageOptions, grpo } from '../train/advantage.ts'
@@ -156,17 +156,17 @@ export interface Ends {
   readonly high: number
 }
 
-export function endsOf(company: Company): Ends {
-  const at = (notes: string): number => expectedScore(company, notes, { split: 'test' })
-  return { low: at(company.notes), high: at(perfectNotes(company)) }
+export function endsOf(company: Company, actor: ActorName = 'finch-actor'): Ends {
+  const at = (notes: string): number => expectedScore(company, notes, { split: 'test', actor })
+  return { low: at(company.notes), high: at(perfectNotes(company, actor)) }
 }
 
 /** Expected score on test of the best node by holdout after each round, [rounds + 1]. */
-export function curveOf({ company, nodes }: FinchTree, rounds: number): readonly number[] {
+export function curveOf({ company, actor, nodes }: FinchTree, rounds: number): readonly number[] {
   const tests = new Map<number, number>()
   return Array.from({ length: rounds + 1 }, (_, round) => {
     const best = nodes.filter((n) => n.round <= round).reduce((a, b) => (b.score.mean > a.score.mean ? b : a))
-    const known = tests.get(best.id) ?? expectedScore(company, String(best.context[part]), { split: 'test' })
+    const known = tests.get(best.id) ?? expectedScore(company, String(best.context[part]), { split: 'test', actor })
     tests.set(best.id, known)
     return known
   })
@@ -185,7 +185,7 @@ const devRounds = 5
 function devRoad(count: number, signal: AbortSignal | undefined): Disposable & { look(policy: Model): Promise<number> } {
   const set: SetName = 'dev'
   const companies = companiesIn(set, count).map(createCompany)
-  const ends = companies.map(endsOf)
+  const ends = companies.map((company) => endsOf(company))
   return {
     async look(policy) {
       const trees = await growAll(companies, policy, { rounds: devRounds, seed: 0, ...(signal && { signal }) })
