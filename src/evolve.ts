@@ -15,11 +15,11 @@ import type { Journal, Store } from './core/store.ts'
 import type { CallEvent } from './models/metered.ts'
 import type { EvolveOptions, FunctionOptions, PartInput, TaskOptions } from './options.ts'
 import { type Prepared, prepare, sha } from './prepare.ts'
-import { isSimulated, lineOf, type Measured, type Report, reportOf, simulatedNotice, sizesOf, tell } from './report.ts'
+import { isSimulated, lineOf, type Measured, type Report, reportOf, sizesOf, tell } from './report.ts'
 
 /** Something that happened; `line` says it to people. */
 export interface RunEvent {
-  readonly kind: Fact['kind'] | 'warning' | 'resumed'
+  readonly kind: Fact['kind'] | 'warning' | 'note' | 'resumed'
   readonly line: string
   readonly fact?: Fact
 }
@@ -91,7 +91,7 @@ interface Outside {
 }
 
 async function runIt(id: string, given: EvolveOptions, outside: Outside): Promise<Evolved> {
-  await using prepared = await prepare(given, (line) => outside.log.push({ kind: 'warning', line }))
+  await using prepared = await prepare(given, (line) => outside.log.push({ kind: 'note', line }))
   const shared = typeof given.store === 'object' ? given.store : undefined
   const store = shared ?? (await openStore((given.store as string | undefined) ?? defaultStore)) // not an object
   try {
@@ -185,8 +185,7 @@ async function driven({ id, given, prepared, store, facts, options, log, wishes,
   for (const fact of facts) apply(mirror, fact)
   let count = facts.length
   const say = (fact: Fact): void => {
-    const told = lineOf(fact, mirror)
-    const line = fact.kind === 'reported' && isSimulated(prepared.names) ? `${simulatedNotice} (${told})` : told
+    const line = lineOf(fact, mirror, isSimulated(prepared.names))
     if (line !== undefined) log.push({ kind: fact.kind, line, fact })
   }
   if (count > 1) log.push({ kind: 'resumed', line: `resumed run ${id} after ${mirror.planned + 1} rounds` })
@@ -298,7 +297,7 @@ class Clock implements Disposable {
       this.#ledger.expire()
       this.#end.abort(new BudgetError('the minutes of the budget are used up'))
     }
-    this.#timers = [setTimeout(expire, left * (1 - share)), setTimeout(kill, left)]
+    this.#timers = [setTimeout(expire, Math.max(0, left * (1 - share))), setTimeout(kill, Math.max(0, left))]
   }
 
   /** The search is over: what is left of the time is for the closing look. */

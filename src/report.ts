@@ -132,7 +132,7 @@ export function exitCodeOf(report: Pick<Report, 'gain' | 'stop'>): 0 | 3 | 4 {
 }
 
 /** One line for a fact, or undefined for facts that say nothing new. `state` is the state after it. */
-export function lineOf(fact: Fact, state: State): string | undefined {
+export function lineOf(fact: Fact, state: State, isOfStandIn = false): string | undefined {
   switch (fact.kind) {
     case 'started':
       return `${fact.names.method} on ${fact.names.task}: ${fact.names.model}, edits by ${fact.names.evolver}`
@@ -147,7 +147,7 @@ export function lineOf(fact: Fact, state: State): string | undefined {
     case 'stopped':
       return `stopped: ${fact.why}${fact.detail === undefined ? '' : ` (${fact.detail})`}`
     case 'reported':
-      return gainLine(fact.result)
+      return gainLine(fact.result, isOfStandIn)
     default:
       return undefined
   }
@@ -169,12 +169,15 @@ function steerText(fact: Fact & { kind: 'steered' }): string {
   return fact.wish
 }
 
-/** "+4.2 points on test (95 % interval +1.1 to +7.3)" and what it means. */
-export function gainLine({ gain, chosen }: Pick<Result, 'gain' | 'chosen'>): string {
+/** "+4.2 points on 200 test problems, 95 % interval +1.1 to +7.3" and what it means, which is nothing for a scripted stand-in. */
+export function gainLine({ gain, chosen }: Pick<Result, 'gain' | 'chosen'>, isOfStandIn = false): string {
+  if (isOfStandIn) return `${simulatedNotice} (${gainText(gain)})`
   if (chosen === 0) return 'no improvement shown: no edit scored above the seed on the holdout'
-  const interval = `95 % interval ${points(gain.interval[0])} to ${points(gain.interval[1])}`
-  const text = `${points(gain.mean)} points on ${gain.n} test problems (${interval})`
-  return gain.shown ? `improved: ${text}` : `no improvement shown: ${text}`
+  return gain.shown ? `improved: ${gainText(gain)}` : `no improvement shown: ${gainText(gain)}`
+}
+
+function gainText({ mean, n, interval: [low, high] }: Result['gain']): string {
+  return `${points(mean)} points on ${n} test problems, 95 % interval ${points(low)} to ${points(high)}`
 }
 
 /** A score as a percentage, "62.4 %". */

@@ -1,6 +1,7 @@
 // lamarck apply RUN FILE: what was scored, byte for byte, into a file of the user's.
+import { isUtf8 } from 'node:buffer'
 import { existsSync } from 'node:fs'
-import { readFile, writeFile } from 'node:fs/promises'
+import { readFile, rename, rm, writeFile } from 'node:fs/promises'
 import { resolve } from 'node:path'
 import { type Context, outside, partText, regionEnd, regionStart } from '../core/context.ts'
 import { ConfigError } from '../core/errors.ts'
@@ -22,15 +23,29 @@ export async function applyCommand(id: string, file: string, flags: ApplyFlags):
   const name = partNamed(context, flags.part)
   const path = resolve(here, file)
   const text = textFor(context, name, file)
-  const now = existsSync(path) ? await readFile(path, 'utf8') : undefined
+  const bytes = existsSync(path) ? await readFile(path) : undefined
+  if (bytes && !isUtf8(bytes)) throw new ConfigError(`${file} is no UTF-8 text: what lies outside the marks could not be kept`)
+  const now = bytes?.toString('utf8')
   const contexts = found.told.state.nodes.map((node) => node.context)
   const next =
     now === undefined
       ? text
       : intoFile(now, text, { file, known: contexts.map((c) => textFor(c, name, file)), force: flags.force ?? false })
-  await writeFile(path, next)
+  await replaceFile(path, next)
   terminal(flags).say(now === next ? `${file} has it already` : `${file}: ${name} of run ${report.run}, node ${report.chosen}`)
   return 0
+}
+
+/** Whole or not at all: a full disk leaves the file as it was. */
+async function replaceFile(path: string, text: string): Promise<void> {
+  const half = `${path}.lamarck-${process.pid}`
+  try {
+    await writeFile(half, text)
+    await rename(half, path)
+  } catch (error) {
+    await rm(half, { force: true })
+    throw new ConfigError(`${path} can't be written: ${error instanceof Error ? error.message : String(error)}`, { cause: error })
+  }
 }
 
 /** The context to ship and the node it is. @throws {ConfigError} if no improvement was shown, unless forced. */

@@ -44,7 +44,7 @@ function provenance(
 
 /** One comment line that says where a context is from; nothing a model wrote is in it. */
 function origin(report: Report): string {
-  return `lamarck run ${report.run}, node ${report.chosen}: ${gainLine(report)}`
+  return `lamarck run ${report.run}, node ${report.chosen}: ${gainLine(report, report.simulated)}`
 }
 
 function agentsMd(report: Report, context: Context): string {

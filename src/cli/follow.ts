@@ -80,7 +80,7 @@ async function shown(run: Run, { terminal, json, quiet, onEvent }: Showing): Pro
     isFirst = false
     if (json) terminal.out(JSON.stringify({ run: run.id, ...event }))
     else if (event.kind === 'warning') above(() => terminal.warn(terminal.paint('yellow', `warning: ${oneLine(event.line)}`)))
-    else if (event.kind !== 'reported') above(() => terminal.say(oneLine(event.line)))
+    else if (event.kind !== 'reported' && event.kind !== 'note') above(() => terminal.say(oneLine(event.line)))
   }
   return run.result
 }

@@ -45,7 +45,7 @@ interface Made {
 
 function example(): Made {
   const rows = tickets.map(([input, expected]) => `${JSON.stringify({ input, expected })}\n`).join('')
-  return { files: { 'lamarck.config.ts': exampleConfig, 'tickets.jsonl': rows } }
+  return { files: { 'lamarck.config.mts': exampleConfig, 'tickets.jsonl': rows } }
 }
 
 const exampleConfig = `import { defineConfig } from 'lamarck'
@@ -87,7 +87,7 @@ export default defineConfig({
   budget: { calls: 3000 }, // never exceeded; also usd, tokens, minutes
 })
 `
-  return { files: { 'lamarck.config.ts': text }, model }
+  return { files: { 'lamarck.config.mts': text }, model }
 }
 
 /** The same model by its name here, where there is one: `openai:chat:gpt-5-mini` is `openai:gpt-5-mini`. */

@@ -102,7 +102,7 @@ function commands(ended: (code: number) => void): Command {
       'lamarck estimate --model openai:gpt-5-mini',
       'lamarck estimate --rounds 50 --max-usd 5 --seconds-per-call 4',
     ])
-      .argument('[config]', 'default: lamarck.config.ts')
+      .argument('[config]', 'default: lamarck.config.ts or .mts')
       .option('--seconds-per-call <s>', 'assumed for the time', number)
       .option('--json', 'as one JSON object'),
   ).action(async (config: string | undefined, _flags, command: Command) => {
@@ -116,7 +116,7 @@ function commands(ended: (code: number) => void): Command {
       'lamarck evolve my.config.ts --model openai-compatible:qwen3 --base-url http://127.0.0.1:8000/v1 --in-flight 4',
       'lamarck evolve --json --quiet > events.jsonl',
     ])
-      .argument('[config]', 'default: lamarck.config.ts')
+      .argument('[config]', 'default: lamarck.config.ts or .mts')
       .option('--id <name>', 'a name for the run; one that is there is resumed')
       .option('--start-from <tree.json>', 'begin with the best instructions of a tree of the reference code')
       .option('--json', 'one JSON object a line: events, then the report'),

@@ -20,7 +20,7 @@ const marked = { paint: (how: Paint, text: string): string => `<${how}>${text}</
 describe('report', () => {
   test('the verdict comes first, and what it rests on follows', () => {
     const lines = reportText(toyReport(), plain).split('\n')
-    expect(lines[0]).toBe('improved: +25.0 points on 4 test problems (95 % interval +5.0 to +45.0)')
+    expect(lines[0]).toBe('improved: +25.0 points on 4 test problems, 95 % interval +5.0 to +45.0')
     expect(lines.length).toBeLessThan(27)
     const text = lines.join('\n')
     expect(text).toMatch(/^test +50\.0 % \(40\.0 to 60\.0\) → 75\.0 % \(65\.0 to 85\.0\)$/m)

@@ -2,7 +2,7 @@
 import { addCost } from '../core/budget.ts'
 import type { Overlap } from '../core/facts.ts'
 import type { Interval } from '../core/statistics.ts'
-import { dollars, gainLine, percent, points, type Report, simulatedNotice } from '../report.ts'
+import { dollars, gainLine, percent, points, type Report } from '../report.ts'
 import { safe, type Terminal } from './terminal.ts'
 import { clock, costs, count, many, within } from './words.ts'
 
@@ -26,7 +26,7 @@ export type Line = readonly [name: string, text: string]
 
 /** The verdict, in one line. */
 export function verdictOf(report: Report): string {
-  return report.simulated ? `${simulatedNotice} (${gainLine(report)})` : gainLine(report)
+  return gainLine(report, report.simulated)
 }
 
 /** Everything below the verdict. */
