@@ -206,6 +206,6 @@ function summary(taken: readonly Taken[]): Metrics {
     invalid: taken.filter((t) => t.earned.after === undefined).length / taken.length,
     copies: taken.filter((t) => t.isCopy).length / taken.length,
     before: mean(taken.map((t) => t.earned.before)),
-    tokens: mean(taken.map((t) => t.completion.tokens.length)),
+    tokensPerEdit: mean(taken.map((t) => t.completion.tokens.length)),
   }
 }
