@@ -70,6 +70,8 @@ export interface RunSettings {
   readonly protocol?: 'default' | 'paper'
   /** Generations per holdout problem; default 1, more where there are fewer than 100 problems. */
   readonly draws?: number
+  /** Test problems looked at, drawn by the seed where there are more; default 500. */
+  readonly testSize?: number
   /** Generations per test problem; default 1, more where there are few. */
   readonly testDraws?: number
   readonly choice?: 'mean' | 'confirm' | 'shrink'

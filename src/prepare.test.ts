@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest'
+import { ModelError } from './core/errors.ts'
 import type { Model } from './core/model.ts'
 import { evolve } from './evolve.ts'
 import { memoryStore } from './stores/memory.ts'
@@ -167,4 +168,28 @@ test('limits of a run can be raised and not lowered, and those it was started wi
   expect((await once({ calls: 5000 })).report.measured.lives).toBe(again.report.measured.lives)
   await expect(once({ calls: 6000 })).rejects.toThrow('run "r" has 9000 calls, which can be raised but not lowered to 6000')
   expect((await once({ calls: 5000 }, 2)).report.counts.rounds).toBe(2)
+})
+
+test('of a large test split only so many problems are looked at as asked, the same for a seed', async () => {
+  const task = (): ReturnType<typeof qaTask> => qaTask({ data: rows, context: 'Answer.' })
+  const looked = async (seed: number): Promise<string[]> =>
+    Object.keys((await evolve({ ...keep, ...edits, task: task(), testSize: 2, seed }).result).report.per.seed).sort()
+  expect(await looked(1)).toHaveLength(2)
+  expect(await looked(1)).toEqual(await looked(1))
+})
+
+test('once a provider has refused for good, calls that still wait are not sent', async () => {
+  let sent = 0
+  const refusing: Model = {
+    name: 'toy:refusing',
+    async sample() {
+      sent++
+      await new Promise((soon) => setImmediate(soon))
+      throw new ModelError('no such key', { status: 401, retryable: false })
+    },
+  }
+  const many = Array.from({ length: 90 }, (_, i) => ({ id: `q${i}`, input: `question ${i}`, expected: 'yes' }))
+  const run = evolve({ ...keep, ...edits, task: qaTask({ data: many, context: 'Answer.' }), model: refusing, concurrency: 3 })
+  await expect(run.result).rejects.toThrow('no such key')
+  expect(sent).toBeLessThanOrEqual(6)
 })

@@ -303,14 +303,18 @@ function optionsOf(
       `choice "confirm" needs ${enoughToConfirm} holdout problems, there are ${order.length}; leave choice out`,
     )
   }
-  const test = ids('test')
+  const look = (split: 'test' | 'ood'): readonly string[] =>
+    ids(split).length <= settings.testSize
+      ? ids(split)
+      : shuffle(ids(split), rng(settings.seed, split)).slice(0, settings.testSize)
+  const test = look('test')
   const isSmall = holdout.length < 100 && settings.rounds <= mostShrunk
   const choice = settings.choice ?? (paper ? 'mean' : confirm.length ? 'confirm' : isSmall ? 'shrink' : 'mean')
   return {
     seed: settings.seed,
     context: task.seed,
     rules: task.rules ?? {},
-    splits: { train: ids('train'), holdout, confirm, test, ood: ids('ood') },
+    splits: { train: ids('train'), holdout, confirm, test, ood: look('ood') },
     rounds: settings.rounds,
     inFlight: settings.inFlight,
     batch: settings.batch,

@@ -16,6 +16,7 @@ const settings = z.object({
   protocol: z.enum(['default', 'paper']).default('default'),
   draws: count.optional(),
   testDraws: count.optional(),
+  testSize: count.default(500),
   choice: z.enum(['mean', 'confirm', 'shrink']).optional(),
   folds: z.int().min(0).default(5),
   reference: z.boolean().default(false),

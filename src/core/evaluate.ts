@@ -143,9 +143,9 @@ async function rollout<E extends Example, O, M>(
   const had = recordedAt(entries, key, question)
   if (had) return JSON.parse(had) as Done // our own JSON, written below
   signal.throwIfAborted()
-  const act = world.act.open(round, key, below(entries, key))
+  const act = world.act.open(round, key, below(entries, key), signal)
   const judgeKey = `${key}:judge`
-  const judge = world.judge.open(round, judgeKey, below(entries, judgeKey))
+  const judge = world.judge.open(round, judgeKey, below(entries, judgeKey), signal)
   const seed = seedOf(world.seed, example.id, draw)
   let output: O | undefined
   let grade: Grade | undefined

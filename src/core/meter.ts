@@ -19,6 +19,9 @@ export interface Scope<M> {
 }
 
 export interface Meter<M> {
-  /** `key` = path of the rollout or proposal; `recorded` = the journal's entries below it, from before a kill. */
-  open(round: number, key: string, recorded: readonly Entry[]): Scope<M>
+  /**
+   * `key` = path of the rollout or proposal; `recorded` = the journal's entries below it, from before a kill. Once `stop` is aborted, calls
+   * that still wait are not sent; those that were are heard out.
+   */
+  open(round: number, key: string, recorded: readonly Entry[], stop?: AbortSignal): Scope<M>
 }

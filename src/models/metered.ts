@@ -134,7 +134,7 @@ export function meter<M>(wrap: (ask: Ask) => M, options: DoorOptions): Meter<M> 
   const { hash = sha256, onCall = () => {}, signal: run, grace = 2_000 } = options
   const either = joiner(run)
   return {
-    open(round, key, recorded) {
+    open(round, key, recorded, stop) {
       // A run holds thousands of scopes at once: one without a past makes nothing for it.
       const past = recorded.length > 0 ? new Past(key, recorded, grace) : undefined
       const costs: Cost[] = []
@@ -152,7 +152,10 @@ export function meter<M>(wrap: (ask: Ask) => M, options: DoorOptions): Meter<M> 
         }
         const place: Place = { round, key: `${key}/${n}~`, question, attempt: past?.attempts(n) ?? 0 }
         const answer = await orAbort(
-          options.gate.enter(() => made(call, place, signal, options), round),
+          options.gate.enter(() => {
+            stop?.throwIfAborted() // it waited while another call of the evaluation broke
+            return made(call, place, signal, options)
+          }, round),
           signal,
         ).catch((error: unknown) => {
           broken ??= error
