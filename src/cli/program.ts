@@ -21,6 +21,7 @@ import type { TransferFlags } from './transfer.ts'
 export async function main(argv: readonly string[]): Promise<void> {
   outliveReaders()
   process.on('uncaughtException', (error) => void fail(error, argv, true))
+  process.once('beforeExit', () => end(5, stuck))
   let code = 0
   const program = commands((exitCode) => (code = exitCode))
   try {
@@ -31,6 +32,10 @@ export async function main(argv: readonly string[]): Promise<void> {
   }
   end(code)
 }
+
+/** Said when nothing is left to wait for and the work is not done. */
+const stuck =
+  'failed: a promise in the config or the task never settles; mend it, and go on with lamarck resume if the run had begun'
 
 /** One line on stderr, or the stack with --verbose. Who has begun something has printed more already. */
 async function fail(error: unknown, argv: readonly string[], isUnderway: boolean): Promise<void> {

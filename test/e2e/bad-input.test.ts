@@ -332,6 +332,15 @@ export default {
   })
 })
 
+test('a task whose promise never settles ends with exit code 5 and one line that says so', async () => {
+  const task =
+    "export default { context: { instructions: 'x' }, data: './q.jsonl', task: () => new Promise(() => {}), score: () => 1 }"
+  const cwd = folder({ 'q.jsonl': problems(24), 'lamarck.config.ts': task })
+  const { code, stderr } = await lamarck(['evolve', ...to()], { cwd })
+  expect(code).toBe(5)
+  expect(stderr).toMatch(/^failed: a promise in the config or the task never settles; [^\n]*\n$/)
+})
+
 describe('a provider that breaks: exit code 5 with the cause, and the run goes on later', () => {
   const causes: Readonly<Record<string, RegExp>> = {
     '429': /429/,
