@@ -131,7 +131,7 @@ export const mutants: readonly Mutant[] = [
   {
     breaks: 'closing: the gain is measured on test, not on the holdout',
     file: 'src/core/close.ts',
-    find: 'context: n.context, ids: o.splits[role], draws: [0, o.testDraws] })',
+    find: 'context: n.context, ids: some, draws: [0, o.testDraws] })',
     replace: 'context: n.context, ids: o.splits.holdout, draws: [0, o.testDraws] })',
     test: 'src/core/close.test.ts',
     name: 'the context is chosen on the holdout and its gain is measured on test',
@@ -147,8 +147,8 @@ export const mutants: readonly Mutant[] = [
   {
     breaks: 'closing: scores are paired by problem',
     file: 'src/core/close.ts',
-    find: 'const per = { seed: pick(before.per, ids), chosen: pick(after.per, ids) }',
-    replace: 'const per = { seed: before.per, chosen: after.per }',
+    find: 'const per = { seed: pick(before, ids), chosen: pick(after, ids) }',
+    replace: 'const per = { seed: before, chosen: after }',
     test: 'src/core/close.test.ts',
     name: 'only problems that both contexts answered count, paired by problem',
   },

@@ -83,6 +83,15 @@ test('the context is chosen on the holdout and its gain is measured on test', ()
   ])
 })
 
+test('a budget that ends in the look leaves the blocks of problems that both contexts answered', () => {
+  const many = Array.from({ length: 150 }, (_, i) => `x${i}`)
+  const o = toyOptions({ splits: of(many) })
+  let left = 200
+  const { result, asked } = closed(state(o, [holdout(0.2), holdout(0.7)]), o, (id) => (left-- > 0 ? id : undefined))
+  expect(asked.flatMap((c) => (c.kind === 'evaluate' ? [c.ids.length] : []))).toEqual([60, 60, 60, 60, 30, 30])
+  expect(result).toMatchObject({ asked: 150, gain: { n: 60 + 20, mean: 1, shown: true } })
+})
+
 test('a gain that is not shown returns the seed', () => {
   const o = toyOptions({ splits: of(problems) })
   const { result } = closed(state(o, [holdout(0.2), holdout(0.9)]), o, (id, problem) => Number(problem === 'x0' && id === 1))

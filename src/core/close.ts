@@ -77,14 +77,22 @@ interface Look {
   readonly per: Result['per']
 }
 
+/** Problems of the look that seed and chosen are scored on side by side, before the next: a budget that ends leaves whole blocks. */
+const block = 60
+
 /** Scores seed and chosen on the same problems with the same draws. */
 function* look(o: Options, role: 'test' | 'ood', seed: Node, chosen: Node): Ask<Look> {
-  const ask = (n: Node): Command => ({ kind: 'evaluate', role, context: n.context, ids: o.splits[role], draws: [0, o.testDraws] })
-  const answers = yield chosen.id === seed.id ? [ask(seed)] : [ask(seed), ask(chosen)]
-  const scores = answers.map(scoreIn)
-  const [before, after = before] = scores as [Score, Score?] // one answer a command
-  const ids = o.splits[role].filter((id) => Object.hasOwn(before.per, id) && Object.hasOwn(after.per, id))
-  const per = { seed: pick(before.per, ids), chosen: pick(after.per, ids) }
+  let before: Score['per'] = {}
+  let after: Score['per'] = {}
+  for (let at = 0; at < o.splits[role].length; at += block) {
+    const some = o.splits[role].slice(at, at + block)
+    const ask = (n: Node): Command => ({ kind: 'evaluate', role, context: n.context, ids: some, draws: [0, o.testDraws] })
+    const [first, second = first] = (yield chosen.id === seed.id ? [ask(seed)] : [ask(seed), ask(chosen)]).map(scoreIn)
+    before = { ...before, ...first?.per }
+    after = { ...after, ...second?.per }
+  }
+  const ids = o.splits[role].filter((id) => Object.hasOwn(before, id) && Object.hasOwn(after, id))
+  const per = { seed: pick(before, ids), chosen: pick(after, ids) }
   return { gain: pairedGain(per.seed, per.chosen), seed: estimate(per.seed), chosen: estimate(per.chosen), per }
 }
 

@@ -207,7 +207,7 @@ function causeOf(error: Error): unknown {
 function validGrade(grade: Grade | undefined, exampleId: string): Grade {
   const score: unknown = grade?.score
   if (grade && typeof score === 'number' && score >= 0 && score <= 1) return grade
-  const got = typeof score === 'number' ? String(score) : JSON.stringify(score)
+  const got = typeof score === 'string' ? JSON.stringify(score) : String(score)
   throw new ConfigError(`the score of example "${exampleId}" is ${got}: return { score } with a number from 0 to 1`)
 }
 

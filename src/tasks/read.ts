@@ -38,6 +38,8 @@ export const inputFields: readonly string[] = ['input', 'question', 'prompt', 't
 
 /** All examples of a task, checked: read, named, and split three ways where that is left to us. */
 export async function loadSplits(data: Data, options: SplitOptions = {}): Promise<Splits> {
+  if (typeof data !== 'string' && (typeof data !== 'object' || data === null))
+    throw new ConfigError(`data is ${String(data)}: name a file, or give rows or { train, holdout, test }`)
   if (typeof data === 'string' || isRows(data)) {
     const named = examples(await rowsOf(data), typeof data === 'string' ? data : 'data')
     return checkSplits(splitRows(named, options))
