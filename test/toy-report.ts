@@ -61,7 +61,7 @@ export function toyReport(over: Partial<Report> = {}): Report {
       seconds: 187,
       lost: { calls: 1, tokens: 100, usd: 0.02 },
       failed: 3,
-      spent: cost,
+      spent: { calls: 51, tokens: 5000, usd: 1.52 },
       usage: { input: 1, cached: 0, output: 1, reasoning: 0 },
       lives: 2,
     },

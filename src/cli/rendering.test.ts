@@ -29,7 +29,8 @@ describe('report', () => {
     expect(text).toMatch(/^overlap +train 60\.0 % \(1 example copied\), holdout 0\.0 %, test 10\.0 %$/m)
     expect(text).toMatch(/^rounds +5: 3 nodes, 2 without a usable edit$/m)
     // 1 of answers, 0.5 of edits, 0.02 lost
-    expect(text).toMatch(/^cost +48 calls, 5,000 tokens, \$1\.52 of \$5\.00$/m)
+    expect(text).toMatch(/^cost +51 calls, 5,000 tokens, \$1\.52 of \$5\.00$/m)
+    expect(text).toMatch(/^ +failed 3 calls, 0 tokens/m)
     expect(text).toMatch(/^time +3:07, in 2 lives, 3 failed calls made again$/m)
   })
 

@@ -1,5 +1,5 @@
 // The report in some 25 lines: the verdict first, then what it rests on.
-import { addCost } from '../core/budget.ts'
+import { addCost, scaleCost } from '../core/budget.ts'
 import type { Overlap } from '../core/facts.ts'
 import type { Interval } from '../core/statistics.ts'
 import { dollars, gainLine, percent, points, type Report } from '../report.ts'
@@ -33,7 +33,9 @@ export function verdictOf(report: Report): string {
 export function reportLines(report: Report): readonly Line[] {
   const { test, holdout, gain, splits, draws, counts, size, spent, measured, names } = report
   const { fixed, broken, same } = changedOf(report)
-  const total = addCost(addCost(spent.act, spent.evolve), measured.lost)
+  // What the budget was charged; beside the two purposes that is calls that failed, were lost or ended outside of the facts.
+  const total = measured.spent
+  const rest = addCost(total, scaleCost(addCost(addCost(spent.act, spent.evolve), measured.lost), -1))
   const cut = gain.n < report.asked ? ` of ${report.asked}: the budget ended` : ''
   return [
     ['test', `${within(test.seed.mean, test.seed.interval)} → ${within(test.chosen.mean, test.chosen.interval)}`],
@@ -66,6 +68,7 @@ export function reportLines(report: Report): readonly Line[] {
     ['cost', `${costs(total)}${report.budget.usd === undefined ? '' : ` of ${dollars(report.budget.usd)}`}`],
     ['', `answers ${costs(spent.act)}`],
     ['', `edits ${costs(spent.evolve)}`],
+    ...(rest.calls > 0 ? [['', `failed ${costs(rest)}`] as const] : []),
     ...(measured.lost.calls > 0 ? [['', `lost ${costs(measured.lost)}`] as const] : []),
     ['time', timeText(report)],
     ['stopped', `${stops[report.stop.why]}${report.stop.detail === undefined ? '' : ` (${report.stop.detail})`}`],
