@@ -1,6 +1,6 @@
 // What a run will take, before anything is spent: calls, tokens, dollars, minutes, and the smallest gain its test split can show.
 import { addCost, type Cost, noCost, scaleCost } from './core/budget.ts'
-import { closingCost, expectedCost } from './core/search.ts'
+import { closingCost, expectedCost, roundsAfforded } from './core/search.ts'
 import { start } from './core/state.ts'
 import { smallestGain } from './core/statistics.ts'
 import type { EvolveOptions } from './options.ts'
@@ -41,12 +41,7 @@ export async function estimate(
   const perRound = 2 + steps(o.splits.holdout.length * o.draws)
   const path = steps(seed.calls) + (perRound * o.rounds) / o.inFlight + steps(closing.calls)
   const minutes = (Math.max(path, total.calls / settings.concurrency) * secondsPerCall) / 60
-  const affords = (['usd', 'calls', 'tokens'] as const).flatMap((unit) => {
-    const limit = o.budget[unit]
-    return limit === undefined || round[unit] === 0
-      ? []
-      : [Math.max(0, Math.floor((limit - seed[unit] - closing[unit]) / round[unit]))]
-  })
+  const affords = roundsAfforded(state, o)
   const { act, judge, evolve } = sources
   return {
     splits: {
@@ -64,7 +59,7 @@ export async function estimate(
     total,
     priced: [act, judge, ...(evolve ? [evolve] : [])].every((s) => s.price !== undefined),
     minutes,
-    ...(affords.length > 0 && { affords: Math.min(...affords) }),
+    ...(Number.isFinite(affords) && { affords: Math.max(0, affords) }),
     smallestGain: smallestGain({ n: o.splits.test.length, draws: o.testDraws }),
   }
 }

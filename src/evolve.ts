@@ -9,7 +9,7 @@ import { performer } from './core/evaluate.ts'
 import type { Fact, Options, Steer } from './core/facts.ts'
 import { addUsage, noUsage, type Usage } from './core/model.ts'
 import { drive } from './core/run.ts'
-import { closingCost, expectedCost } from './core/search.ts'
+import { roundsAfforded } from './core/search.ts'
 import { apply, type State, start } from './core/state.ts'
 import type { Journal, Store } from './core/store.ts'
 import type { CallEvent } from './models/metered.ts'
@@ -254,13 +254,7 @@ const fewRounds = 3
 
 function tooSmall(state: State, o: Options): string | undefined {
   if (state.nodes.length > 0) return undefined
-  const fixed = addCost(closingCost(state, o), expectedCost(state, o, 'seed'))
-  const round = expectedCost(state, o, 'edit')
-  const affords = (['usd', 'calls', 'tokens'] as const).map((unit) => {
-    const limit = o.budget[unit]
-    return limit === undefined || round[unit] === 0 ? Number.POSITIVE_INFINITY : Math.floor((limit - fixed[unit]) / round[unit])
-  })
-  const rounds = Math.min(...affords)
+  const rounds = roundsAfforded(state, o)
   if (rounds >= Math.min(fewRounds, o.rounds)) return undefined
   return `the budget affords about ${Math.max(0, rounds)} of ${o.rounds} rounds beside scoring the seed and the closing look at test; see lamarck estimate`
 }

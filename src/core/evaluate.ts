@@ -11,7 +11,7 @@ import type { Model } from './model.ts'
 import type { Observation } from './observation.ts'
 import { seedOf } from './rng.ts'
 import { type Rollout, scoreOf } from './score.ts'
-import type { Entry, Journal } from './store.ts'
+import { below, type Entry, type Journal } from './store.ts'
 import { type Example, type Grade, splits, type Task } from './task.ts'
 
 /** What a command is answered with. `O` = the task's output, `M` = the kind of model the task is handed. */
@@ -170,10 +170,6 @@ async function rollout<E extends Example, O, M>(
   const done: Done = { rollout: kept, cost: addCost(act.cost(), judge.cost()) }
   await world.journal.put({ round, key, question, bound: noCost, outcome: JSON.stringify(done), cost: noCost })
   return done
-}
-
-function below(entries: readonly Entry[], key: string): readonly Entry[] {
-  return entries.filter((e) => e.key.startsWith(`${key}/`))
 }
 
 /** The recorded outcome of a key. @throws {StoreError} if it answers another question. */

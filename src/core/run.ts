@@ -7,7 +7,7 @@ import type { Fact, Options, Plan, Steer } from './facts.ts'
 import type { Method } from './method.ts'
 import { closingCost, decide, play } from './search.ts'
 import { apply, objection, type State, start } from './state.ts'
-import type { Entry, Journal } from './store.ts'
+import { below, type Journal } from './store.ts'
 
 export interface Ports {
   readonly perform: Perform
@@ -109,15 +109,11 @@ async function playRound(s: State, { method, o, plan, ports, signal, resumed }: 
   for (let i = 0; !turn.done; i++) {
     const answers = turn.value.map((command, k) => {
       const key = `${plan.round}.${i}.${k}`
-      return ports.perform(command, { round: plan.round, key, recorded: under(entries, key), signal })
+      return ports.perform(command, { round: plan.round, key, recorded: below(entries, key), signal })
     })
     turn = round.next(await allOrFirstError(answers))
   }
   return turn.value
-}
-
-function under(entries: readonly Entry[], key: string): readonly Entry[] {
-  return entries.filter((e) => e.key.startsWith(`${key}/`))
 }
 
 /** Waits for all, then throws the first error if there was one: nothing of a round goes on after it has ended. */

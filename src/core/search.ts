@@ -84,6 +84,17 @@ export function closingCost(s: State, o: Options): Cost {
   return costOf(s, o, looks + (o.choice === 'confirm' ? 4 * o.splits.confirm.length : 0), 0)
 }
 
+/** Whole rounds that the budget of a new run affords beside scoring the seed and the closing look; may be negative, or no limit at all. */
+export function roundsAfforded(s: State, o: Options): number {
+  const fixed = addCost(closingCost(s, o), expectedCost(s, o, 'seed'))
+  const round = expectedCost(s, o, 'edit')
+  const each = (['usd', 'calls', 'tokens'] as const).map((unit) => {
+    const limit = o.budget[unit]
+    return limit === undefined || round[unit] === 0 ? Number.POSITIVE_INFINITY : Math.floor((limit - fixed[unit]) / round[unit])
+  })
+  return Math.min(...each)
+}
+
 function costOf(s: State, o: Options, rollouts: number, proposals: number): Cost {
   const rollout = s.spent.rollouts ? scaleCost(s.spent.act, 1 / s.spent.rollouts) : o.assumed.rollout
   const proposal = s.spent.proposals ? scaleCost(s.spent.evolve, 1 / s.spent.proposals) : o.assumed.proposal

@@ -159,7 +159,7 @@ function dot(a: ArrayLike<number>, b: ArrayLike<number>, n: number): number {
 }
 
 /** Standard deviation of a sample, n − 1 in the denominator; 0 for fewer than two values. */
-function deviation(values: readonly number[]): number {
+export function deviation(values: readonly number[]): number {
   const m = mean(values)
   return values.length < 2 ? 0 : Math.sqrt(values.reduce((sum, v) => sum + (v - m) ** 2, 0) / (values.length - 1))
 }

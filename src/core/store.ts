@@ -20,6 +20,11 @@ export interface Entry {
   readonly cost?: Cost
 }
 
+/** Entries whose path lies below a key. */
+export function below(entries: readonly Entry[], key: string): readonly Entry[] {
+  return entries.filter((e) => e.key.startsWith(`${key}/`))
+}
+
 export interface Journal {
   /** All entries of a round, in the order of their first writing. */
   read(round: number): Promise<readonly Entry[]>

@@ -1,6 +1,7 @@
 // From what edits earned to what their tokens are told. Default: the change in score itself, as arXiv:2603.18620; the rest are named switches.
 import { invalidReward, logitReward, reward } from '../core/reward.ts'
 import { mean } from '../core/score.ts'
+import { deviation } from '../core/statistics.ts'
 
 /** What one edit earned: holdout score before, and after; undefined = an invalid edit. */
 export interface Earned {
@@ -69,11 +70,4 @@ function baselineOf(
 function scaleOf(scale: NonNullable<AdvantageOptions['scale']>, { group, all }: Around): number {
   if (scale === 'none') return 1
   return scale === 'group' ? deviation(group) + tiny : deviation(all) || 1
-}
-
-/** Standard deviation of a sample; 0 for fewer than two values. */
-function deviation(values: readonly number[]): number {
-  if (values.length < 2) return 0
-  const m = mean(values)
-  return Math.sqrt(values.reduce((sum, v) => sum + (v - m) ** 2, 0) / (values.length - 1))
 }
