@@ -12,12 +12,13 @@ import { rng, shuffle } from './core/rng.ts'
 import type { Journal } from './core/store.ts'
 import { type Example, type Split, splits as splitNames, type Task } from './core/task.ts'
 import { functionTask } from './function-task.ts'
+import { exploreOf, methodNamed } from './method-named.ts'
 import { type LanguageModel, languageModel, meteredAiSdk } from './models/ai-sdk.ts'
 import { type CallEvent, type Gate, gate, meteredModel } from './models/metered.ts'
 import { type Price, priceOf } from './models/prices.ts'
 import { resolveModel, takesBaseUrl } from './models/resolve.ts'
 import { spoken } from './models/spoken.ts'
-import { type EvolveOptions, type ModelSpec, roughTokenizer } from './options.ts'
+import { type EditFunction, type EvolveOptions, type ModelSpec, roughTokenizer } from './options.ts'
 import type { Settings } from './settings.ts'
 import { loadSplits } from './tasks/read.ts'
 
@@ -94,14 +95,14 @@ export async function prepare(given: EvolveOptions, onWarning?: (warning: string
     )
   }
   const tokenizer = given.tokenizer ?? act.tokenizer ?? roughTokenizer
-  const method = await methodOf(given.method ?? 'lse', settings)
+  const method = typeof given.method === 'object' ? given.method : await methodNamed(given.method ?? 'lse', settings)
   if (method.sequential && settings.inFlight > 1) {
     throw new ConfigError(
       `method "${method.name}" is a chain: each round needs the last, so inFlight must be 1, not ${settings.inFlight}`,
     )
   }
-  const writer: Evolver = write ? { name: 'function', propose: async (o, call) => write(o, call) } : await modelEvolver(settings)
-  const options = optionsOf(task, settings, { act, evolve })
+  const writer = write ? functionEvolver(write) : await modelEvolver(method, settings)
+  const options = optionsOf(task, settings, { act, evolve, method })
   const names: Names = {
     task: task.name,
     method: method.name,
@@ -212,25 +213,15 @@ async function disposeTask(task: object): Promise<void> {
   if (Symbol.asyncDispose in task) await (task as AsyncDisposable)[Symbol.asyncDispose]()
 }
 
-async function modelEvolver(settings: Settings): Promise<Evolver> {
+function functionEvolver(write: EditFunction): Evolver {
+  return { name: 'function', propose: async (o, call) => write(o, call) }
+}
+
+/** How a model is asked for edits: as the user's template says, as the method does, or as LSE does. */
+async function modelEvolver(method: Method, settings: Settings): Promise<Evolver> {
+  if (settings.template === undefined && method.evolver) return method.evolver
   const { lseWriter } = await import('./methods/lse.ts')
   return evolver(lseWriter(settings.template === undefined ? {} : { template: settings.template }))
-}
-
-/** UCB's constant: 2 is the paper's code's, 0.1 fits scores in [0, 1] better. */
-function exploreOf({ explore, protocol }: Settings): number {
-  return explore ?? (protocol === 'paper' ? 2 : 0.1)
-}
-
-const methods = ['lse', 'chain', 'best'] as const
-
-async function methodOf(method: string | Method, settings: Settings): Promise<Method> {
-  if (typeof method !== 'string') return method
-  const { lse, chain, best } = await import('./methods/lse.ts')
-  if (method === 'lse') return lse({ c: exploreOf(settings) })
-  if (method === 'chain') return chain()
-  if (method === 'best') return best()
-  throw new ConfigError(`unknown method "${method}" (have: ${methods.join(', ')})`)
 }
 
 const noModel: Model = {
@@ -283,7 +274,7 @@ const mostShrunk = 1000
 function optionsOf(
   task: Task<Example, unknown, unknown>,
   settings: Settings,
-  sources: { readonly act: Source; readonly evolve: Source | undefined },
+  { method, ...sources }: { readonly act: Source; readonly evolve: Source | undefined; readonly method: Method },
 ): Options {
   const ids = (split: Split): readonly string[] => task.examples(split).map((e) => e.id)
   const all = splitNames.flatMap(ids)
@@ -310,6 +301,7 @@ function optionsOf(
   const test = look('test')
   const isSmall = holdout.length < 100 && settings.rounds <= mostShrunk
   const choice = settings.choice ?? (paper ? 'mean' : confirm.length ? 'confirm' : isSmall ? 'shrink' : 'mean')
+  const batch = settings.batch ?? method.batch ?? 10
   return {
     seed: settings.seed,
     context: task.seed,
@@ -317,7 +309,7 @@ function optionsOf(
     splits: { train: ids('train'), holdout, confirm, test, ood: look('ood') },
     rounds: settings.rounds,
     inFlight: settings.inFlight,
-    batch: settings.batch,
+    batch,
     batches: settings.batches,
     draws: settings.draws ?? (paper ? 8 : Math.max(1, Math.ceil(100 / holdout.length))),
     testDraws: settings.testDraws ?? (test.length >= 150 ? 1 : Math.min(4, Math.ceil(200 / test.length))),
@@ -326,7 +318,7 @@ function optionsOf(
     reference: settings.reference,
     folds: settings.folds,
     choice,
-    assumed: assumedCost(task, settings, sources),
+    assumed: assumedCost(task, batch, sources),
   }
 }
 
@@ -336,7 +328,7 @@ const assumedEdit = 1500
 
 function assumedCost(
   task: Task<Example, unknown, unknown>,
-  settings: Settings,
+  batch: number,
   { act, evolve }: { readonly act: Source; readonly evolve: Source | undefined },
 ): { readonly rollout: Cost; readonly proposal: Cost } {
   const some = task.examples('train').slice(0, 50)
@@ -348,8 +340,6 @@ function assumedCost(
   }
   return {
     rollout: cost(context + question + 32, assumedAnswer, act.price),
-    proposal: evolve
-      ? cost(1000 + context * 2 + settings.batch * (question + assumedAnswer + 60), assumedEdit, evolve.price)
-      : noCost,
+    proposal: evolve ? cost(1000 + context * 2 + batch * (question + assumedAnswer + 60), assumedEdit, evolve.price) : noCost,
   }
 }

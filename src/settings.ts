@@ -10,7 +10,7 @@ const longest = 2 ** 31 - 1 // ms
 const settings = z.object({
   rounds: z.int().min(0).default(25),
   inFlight: count.max(64).default(1),
-  batch: count.default(10),
+  batch: count.optional(),
   batches: z.enum(['shuffled', 'failures']).default('shuffled'),
   explore: z.number().min(0).optional(),
   protocol: z.enum(['default', 'paper']).default('default'),

@@ -3,9 +3,11 @@ import type { Context } from './context.ts'
 import type { Message, Model, Params } from './model.ts'
 import type { Observation } from './observation.ts'
 
-export type Edit =
+/** `memo` = what a method wants to find again in later rounds: a gradient, a reflection. */
+export type Edit = (
   | { readonly kind: 'edit'; readonly context: Context; readonly completion: string; readonly copied?: readonly string[] }
   | { readonly kind: 'invalid'; readonly reason: string; readonly completion: string }
+) & { readonly memo?: string }
 
 /** Prompt and parser of an evolver. */
 export interface Writer {

@@ -52,8 +52,8 @@ export interface Plan {
   readonly upTo: number
 }
 
-/** What a round brought. */
-export type Outcome =
+/** What a round brought; `memo` = what its method wants to find again in later rounds. */
+export type Outcome = (
   | {
       readonly kind: 'scored'
       readonly parents: readonly number[]
@@ -63,6 +63,7 @@ export type Outcome =
     }
   | { readonly kind: 'rejected'; readonly parent: number; readonly reason: string; readonly context: Context }
   | { readonly kind: 'invalid'; readonly parent: number; readonly reason: string }
+) & { readonly memo?: string }
 
 /** Someone's wish for a running run; becomes a fact between two rounds. */
 export type Steer =

@@ -1,7 +1,7 @@
 // What a method is: a plan (pure data, made from the state) and a round (a coroutine of commands), and the words rounds are written in.
 import type { Cost } from './budget.ts'
 import type { Context } from './context.ts'
-import type { Edit } from './evolver.ts'
+import type { Edit, Evolver } from './evolver.ts'
 import type { Options, Outcome, Plan } from './facts.ts'
 import type { Node, Observation } from './observation.ts'
 import type { Rollout, Score } from './score.ts'
@@ -39,6 +39,10 @@ export interface Method {
   readonly name: string
   /** A chain needs the last round's result to start the next: more than one round in flight is refused. */
   readonly sequential?: boolean
+  /** How a model is asked for edits, unless the user says otherwise; default: LSE's writer. */
+  readonly evolver?: Evolver
+  /** Problems a round, unless the user says otherwise. */
+  readonly batch?: number
   /** Which node next, on which batch; called only when a round may be planned. */
   plan(state: State, options: Options): Pick<Plan, 'from' | 'batch' | 'part'>
   round(view: View): Ask<readonly Outcome[]>
@@ -53,6 +57,8 @@ export interface View {
   readonly best: Node | undefined
   readonly history: Observation['history']
   readonly earlier: Observation['earlier']
+  /** All edits settled before this round was planned, by the node they were made of. */
+  readonly edits: State['edits']
 }
 
 /** Scores a context on the holdout. */
@@ -78,7 +84,11 @@ export function* observe(view: View, context: Context): Ask<Score & { readonly r
 }
 
 /** Asks the evolver for an edit of the round's first node. */
-export function* propose(view: View, seen: Score & { readonly rollouts: readonly Rollout[] }): Ask<Edit> {
+export function* propose(
+  view: View,
+  seen: Score & { readonly rollouts: readonly Rollout[] },
+  memos?: readonly string[],
+): Ask<Edit> {
   const { plan, history, earlier, options } = view
   const observation: Observation = {
     node: view.from[0]!,
@@ -88,6 +98,7 @@ export function* propose(view: View, seen: Score & { readonly rollouts: readonly
     rules: options.rules,
     part: plan.part,
     hint: plan.hint,
+    ...(memos && { memos }),
   }
   const [answer] = yield [{ kind: 'propose', observation }]
   if (answer?.kind !== 'edit' && answer?.kind !== 'invalid') throw new TypeError(`expected an edit, got ${answer?.kind}`)

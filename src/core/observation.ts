@@ -13,10 +13,11 @@ export interface Node {
 }
 
 /** One edit of the past. */
-export type Tried =
+export type Tried = (
   | { readonly kind: 'scored'; readonly context: Context; readonly before: number; readonly after: number }
   | { readonly kind: 'rejected'; readonly context: Context; readonly reason: string }
   | { readonly kind: 'invalid'; readonly reason: string }
+) & { readonly memo?: string }
 
 export interface Observation {
   readonly node: Node
@@ -29,6 +30,8 @@ export interface Observation {
   readonly rules: Rules
   /** The one part to edit, where the method edits one at a time. */
   readonly part?: string | undefined
+  /** What the method kept of earlier rounds for this edit, oldest first. */
+  readonly memos?: readonly string[] | undefined
   /** Someone's advice for this edit, from steering. */
   readonly hint?: string | undefined
 }

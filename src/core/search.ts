@@ -137,7 +137,7 @@ export function viewOf(s: State, o: Options, plan: Plan): View {
   for (let n = node; n; n = s.nodes[n.parents[0] ?? -1]) history.unshift({ context: n.context, score: n.score.mean })
   const past = s.edits.slice(0, plan.upTo)
   const earlier = node ? past.filter((e) => e.parent === node.id).map((e) => e.tried) : []
-  return { plan, options: o, from, best: s.nodes[plan.best ?? -1], history, earlier }
+  return { plan, options: o, from, best: s.nodes[plan.best ?? -1], history, earlier, edits: past }
 }
 
 /** Plays one plan: yields commands, takes their answers, returns its facts; the last says what it cost. */

@@ -78,10 +78,13 @@ export function apply(s: State, fact: Fact): void {
       applyNode(s, fact)
       return
     case 'rejected':
-      s.edits.push({ parent: fact.parent, tried: { kind: 'rejected', context: fact.context, reason: fact.reason } })
+      s.edits.push({
+        parent: fact.parent,
+        tried: { kind: 'rejected', context: fact.context, reason: fact.reason, ...memoOf(fact) },
+      })
       return
     case 'invalid':
-      s.edits.push({ parent: fact.parent, tried: { kind: 'invalid', reason: fact.reason } })
+      s.edits.push({ parent: fact.parent, tried: { kind: 'invalid', reason: fact.reason, ...memoOf(fact) } })
       return
     case 'settled':
       s.open.delete(fact.round)
@@ -99,6 +102,10 @@ export function apply(s: State, fact: Fact): void {
       s.result = fact.result
       s.openings++
   }
+}
+
+function memoOf({ memo }: Outcome): Pick<Outcome, 'memo'> {
+  return memo === undefined ? {} : { memo }
 }
 
 /** Visits count when a round is planned (a virtual loss), so rounds in flight spread out. */
@@ -120,7 +127,8 @@ function applyNode(s: State, fact: Outcome & { kind: 'scored' } & { round: numbe
   if (fact.copied) s.flagged.add(node.id)
   const parent = s.nodes[fact.parents[0] ?? -1]
   if (parent) {
-    const tried: Tried = { kind: 'scored', context: node.context, before: parent.score.mean, after: node.score.mean }
+    const [before, after] = [parent.score.mean, node.score.mean]
+    const tried: Tried = { kind: 'scored', context: node.context, before, after, ...memoOf(fact) }
     s.edits.push({ parent: parent.id, tried })
   }
   if (node.score.full && (!s.best || node.score.mean > s.best.score.mean)) {
