@@ -7,7 +7,8 @@ test('a training is told in lines: settings, every tenth step with the time left
   const step = (step: number): TrainFinchFact => ({
     kind: 'step',
     step,
-    metrics: { reward: step > 10 ? 0.1 : -0.1, invalid: 0.25, copies: 0, tokens: 160 },
+    metrics: { reward: step > 10 ? 0.1 : -0.1, invalid: 0.25, copies: 0, tokensPerEdit: 20 },
+    engine: { step, tokens: 160 },
   })
   const options = { ...settings, maxTokens: 48, passes: 1, adam: { learningRate: 1e-3 }, advantage: {}, curriculum: {} }
   const facts: TrainFinchFact[] = [

@@ -70,7 +70,6 @@ const each = 10
 /** What is printed of a training's facts; with the second at which each came, also the time that is left. */
 export function progress(): (fact: TrainFinchFact, seconds?: number) => readonly string[] {
   let steps = 0
-  let rollouts = 1
   let began: { readonly step: number; readonly at: number } | undefined
   let taken: Metrics[] = []
   const share = (x: number): string => `${(100 * x).toFixed(1)} %`
@@ -78,7 +77,6 @@ export function progress(): (fact: TrainFinchFact, seconds?: number) => readonly
     switch (fact.kind) {
       case 'set': {
         const { advantage, reward, learningRate, seed, from } = fact.settings
-        rollouts = fact.settings.states * fact.settings.rollouts
         const line = `${advantage} of ${reward} rewards, learning rate ${learningRate}, seed ${seed}, beginning with ${from}`
         return [`training in Finch (simulated): ${line}`]
       }
@@ -95,7 +93,7 @@ export function progress(): (fact: TrainFinchFact, seconds?: number) => readonly
         const left = (((seconds ?? 0) - began.at) / (fact.step - began.step)) * (steps - fact.step)
         const reward = of('reward')
         const line = `step ${fact.step}${steps ? `/${steps}` : ''}  reward ${reward < 0 ? '−' : '+'}${Math.abs(reward).toFixed(3)}`
-        const rest = `invalid ${share(of('invalid'))}  copies ${share(of('copies'))}  ${(of('tokens') / rollouts).toFixed(0)} tokens an edit`
+        const rest = `invalid ${share(of('invalid'))}  copies ${share(of('copies'))}  ${of('tokensPerEdit').toFixed(0)} tokens an edit`
         taken = []
         return [`${line}  ${rest}${steps && seconds !== undefined ? `  ${clock(left)} left` : ''}`]
       }

@@ -1,5 +1,5 @@
 // What trains a policy. Implementations live in `engines/`; the trainer sees only this.
-import type { Model, TokenCompletion } from './model.ts'
+import type { Message, Model, TokenCompletion } from './model.ts'
 
 /** One rollout of a prompt. Arrays have one entry a generated token, T. */
 export interface Sampled {
@@ -46,6 +46,8 @@ export interface Engine extends AsyncDisposable {
   forwardBackward(groups: readonly Group[], loss: Loss): Promise<Metrics>
   /** One step of Adam on what was gathered. Policies handed out before it throw from then on. */
   optimStep(adam: Adam): Promise<Metrics>
+  /** Token ids of a prompt as the policy is asked with it. */
+  encode(prompt: readonly Message[]): Int32Array
   /** The policy as it is now. */
   policy(): Promise<Model<TokenCompletion>>
   /** Writes weights and optimizer state; gives back what `load` takes. */

@@ -113,7 +113,6 @@ export async function* trainFinch(
         engine,
         writer: finchWriter(),
         states,
-        encode: (prompt) => engine.tokenizer.prompt(prompt),
         // Each state's task is one of these companies.
         score: async (context, { task }) => holdoutScore(by.get(task)!, String(context[part]), { reward, seed }),
         dev: (of) => dev.look(of),

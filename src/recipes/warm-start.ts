@@ -37,7 +37,7 @@ export async function* warmStart(engine: JaxEngine, options: WarmStartOptions = 
 }
 
 /** Each rollout's tokens count by the mean length of the group, so that the loss is about a mean over tokens. */
-function groupOf({ tokenizer }: JaxEngine, { prompt, completions }: Demonstration): Group {
+function groupOf({ tokenizer, encode }: JaxEngine, { prompt, completions }: Demonstration): Group {
   const answers = completions.map((text) => Int32Array.from([...tokenizer.encode(text), end]))
   const weight = answers.length / answers.reduce((sum, { length }) => sum + length, 0)
   const filled = (length: number, value: number): Float32Array => new Float32Array(length).fill(value)
@@ -47,5 +47,5 @@ function groupOf({ tokenizer }: JaxEngine, { prompt, completions }: Demonstratio
     advantages: filled(tokens.length, 0),
     weights: filled(tokens.length, weight),
   }))
-  return { prompt: tokenizer.prompt(prompt), rollouts }
+  return { prompt: encode(prompt), rollouts }
 }

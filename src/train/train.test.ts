@@ -2,7 +2,7 @@ import { expect, test } from 'vitest'
 import type { Engine, Group, Loss } from '../core/engine.ts'
 import { EngineError, NotFiniteError } from '../core/errors.ts'
 import type { Writer } from '../core/evolver.ts'
-import type { Model, TokenCompletion } from '../core/model.ts'
+import type { Message, Model, TokenCompletion } from '../core/model.ts'
 import { rng } from '../core/rng.ts'
 import type { State } from './curriculum.ts'
 import { type TrainFact, type TrainOptions, type TrainPorts, train } from './train.ts'
@@ -37,7 +37,7 @@ function toyEngine(): Engine & { readonly logits: Map<number, number[]>; saves: 
         for (const [k, pk] of p.entries()) gradient[k]! += (advantages[0]! * (Number(k === tokens[0]) - pk)) / rollouts.length
       }
       if ([...gathered.values()].flat().some(Number.isNaN)) throw new NotFiniteError('the loss is not finite')
-      return { loss: 0 }
+      return { loss: 0, reward: 7 } // a name the trainer has too
     },
     async optimStep({ learningRate }: { learningRate: number }) {
       for (const [prompt, g] of gathered) for (const [k, x] of g.entries()) row(prompt)[k]! += learningRate * x
@@ -45,6 +45,7 @@ function toyEngine(): Engine & { readonly logits: Map<number, number[]>; saves: 
       version++
       return {}
     },
+    encode: (prompt: readonly Message[]) => Int32Array.of(Number(prompt[0]!.content)),
     async policy(): Promise<Model<TokenCompletion>> {
       const mine = version
       return {
@@ -110,7 +111,6 @@ function ports(engine: Engine, more: Partial<TrainPorts> = {}): TrainPorts {
     engine,
     writer,
     states,
-    encode: (prompt) => Int32Array.of(Number(prompt[0]!.content)),
     score: async (context) => worth[String(context.rules)]!,
     dev: async (policy) => {
       const drawn = await policy.sample([{ role: 'user', content: '0' }], {

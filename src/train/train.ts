@@ -13,7 +13,7 @@ import { type Context, sameContext } from '../core/context.ts'
 import type { Adam, Engine, Loss, Metrics } from '../core/engine.ts'
 import { ConfigError, NotFiniteError } from '../core/errors.ts'
 import { checked, type Edit, type Writer } from '../core/evolver.ts'
-import type { Message, Model, TokenCompletion } from '../core/model.ts'
+import type { Model, TokenCompletion } from '../core/model.ts'
 import { reward } from '../core/reward.ts'
 import { seedOf } from '../core/rng.ts'
 import { mean } from '../core/score.ts'
@@ -47,8 +47,6 @@ export interface TrainPorts {
   readonly engine: Engine
   readonly writer: Writer
   readonly states: readonly State[]
-  /** Token ids of a prompt, as the engine's policy reads it. */
-  readonly encode: (prompt: readonly Message[]) => Int32Array
   /** Why a context may not follow the state's, or undefined. */
   readonly check?: (context: Context, state: State) => string | undefined
   /** Holdout score of a context on the state's task, by the same protocol as `before`; never cut short by racing. */
@@ -61,7 +59,8 @@ export interface TrainPorts {
 /** The record of a training, in order: a resumed one brings the same facts again. */
 export type TrainFact =
   | { readonly kind: 'began'; readonly options: TrainOptions; readonly states: number; readonly steps: number }
-  | { readonly kind: 'step'; readonly step: number; readonly metrics: Metrics }
+  /** `metrics` are of the rollouts, `engine` what the engine says of its loss and its step. */
+  | { readonly kind: 'step'; readonly step: number; readonly metrics: Metrics; readonly engine: Metrics }
   | {
       readonly kind: 'looked'
       readonly step: number
@@ -125,7 +124,7 @@ export async function* train(o: TrainOptions, ports: TrainPorts, past: readonly 
       yield { kind: 'ended', why: 'not finite', detail: error.message, best: picked(best) }
       return
     }
-    yield { kind: 'step', step, metrics: { ...summary(taken.flat()), ...learned } }
+    yield { kind: 'step', step, metrics: summary(taken.flat()), engine: learned }
     lost = taken.flat().every((t) => t.earned.after === undefined) ? lost + 1 : 0
     if (lost >= hopeless) {
       yield { kind: 'ended', why: 'hopeless', detail: `every edit of ${lost} steps was invalid`, best: picked(best) }
@@ -182,7 +181,7 @@ async function rollouts(
       // No cutting and no penalty: the ratio of PPO is of the policy's own probabilities.
       const params = { maxTokens: o.maxTokens, n: o.rollouts, temperature: 1, topP: 1, seed: seedOf(o.seed, step, p, 'rollout') }
       const completions = await policy.sample(state.prompt, params, ports.signal)
-      const prompt = ports.encode(state.prompt)
+      const prompt = ports.engine.encode(state.prompt)
       return Promise.all(
         completions.map(async (completion): Promise<Taken> => {
           const read = ports.writer.read(completion.text, state.observation)

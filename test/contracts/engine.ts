@@ -8,8 +8,6 @@ import type { Message, TokenCompletion } from '../../src/core/model.ts'
 export interface EngineUnderTest {
   /** A fresh engine that can write checkpoints; the suite disposes of it. */
   readonly engine: Engine
-  /** Tokens of a prompt, as its policy reads it. */
-  prompt(messages: readonly Message[]): Int32Array
   /** Tokens of an answer, its end included. */
   answer(text: string): Int32Array
   /** A learning rate at which a few steps show. */
@@ -41,10 +39,10 @@ export function engineContract(name: string, under: () => Promise<EngineUnderTes
     })
 
     test.each([importance, ppo])('$kind: ratios are 1 before the first step', async (loss) => {
-      const { engine, prompt } = await under()
+      const { engine } = await under()
       await using _ = engine
       const [it] = await drawn(engine, 1)
-      const { loss: value } = await engine.forwardBackward([group(prompt, rollout(it!, 1))], loss)
+      const { loss: value } = await engine.forwardBackward([group(engine, rollout(it!, 1))], loss)
       expect(value).toBeCloseTo(-it!.tokens.length, 2)
     })
 
@@ -54,13 +52,13 @@ export function engineContract(name: string, under: () => Promise<EngineUnderTes
       [ppo, 1],
       [ppo, -1],
     ])('%j with advantage %d moves the probability of the rollout that way', async (loss, advantage) => {
-      const { engine, prompt, learningRate } = await under()
+      const { engine, learningRate } = await under()
       await using _ = engine
       const [it] = await drawn(engine, 1)
-      const groups = [group(prompt, rollout(it!, advantage))]
+      const groups = [group(engine, rollout(it!, advantage))]
       await engine.forwardBackward(groups, loss)
       await engine.optimStep({ learningRate })
-      const moved = (await ratios(engine, prompt, it!)) - it!.tokens.length
+      const moved = (await ratios(engine, it!)) - it!.tokens.length
       expect(moved * advantage).toBeGreaterThan(1e-3)
     })
 
@@ -68,53 +66,53 @@ export function engineContract(name: string, under: () => Promise<EngineUnderTes
       [1, 1],
       [-1, -1],
     ])('ppo: a token that moved %d clip widths with advantage %d is trained no further', async (direction, advantage) => {
-      const { engine, prompt, learningRate } = await under()
+      const { engine, learningRate } = await under()
       await using _ = engine
       const [it] = await drawn(engine, 1)
       const before = it!.logprobs.map((logprob) => logprob - 0.5 * direction)
       const bound = 1 + 0.2 * direction
-      const { loss } = await engine.forwardBackward([group(prompt, { ...rollout(it!, advantage), logprobs: before })], ppo)
+      const { loss } = await engine.forwardBackward([group(engine, { ...rollout(it!, advantage), logprobs: before })], ppo)
       expect(loss).toBeCloseTo(-advantage * bound * it!.tokens.length, 2)
       await engine.optimStep({ learningRate })
-      expect(await ratios(engine, prompt, it!)).toBeCloseTo(it!.tokens.length, 2)
+      expect(await ratios(engine, it!)).toBeCloseTo(it!.tokens.length, 2)
     })
 
     test('ppo: a token that moved the wrong way is trained, however far it went', async () => {
-      const { engine, prompt, learningRate } = await under()
+      const { engine, learningRate } = await under()
       await using _ = engine
       const [it] = await drawn(engine, 1)
       const before = it!.logprobs.map((logprob) => logprob + 0.5)
-      await engine.forwardBackward([group(prompt, { ...rollout(it!, 1), logprobs: before })], ppo)
+      await engine.forwardBackward([group(engine, { ...rollout(it!, 1), logprobs: before })], ppo)
       await engine.optimStep({ learningRate })
-      expect(await ratios(engine, prompt, it!)).toBeGreaterThan(it!.tokens.length + 1e-3)
+      expect(await ratios(engine, it!)).toBeGreaterThan(it!.tokens.length + 1e-3)
     })
 
     test('a token of weight 0 is not trained', async () => {
-      const { engine, prompt } = await under()
+      const { engine } = await under()
       await using _ = engine
       const [it] = await drawn(engine, 1)
       const { loss } = await engine.forwardBackward(
-        [group(prompt, { ...rollout(it!, 1), weights: it!.logprobs.map(() => 0) })],
+        [group(engine, { ...rollout(it!, 1), weights: it!.logprobs.map(() => 0) })],
         importance,
       )
       expect(Math.abs(loss!)).toBe(0)
     })
 
     test('the loss is divided by the number of rollouts of the call, whatever group they are in', async () => {
-      const { engine, prompt } = await under()
+      const { engine } = await under()
       await using _ = engine
       const [a, b, c] = (await drawn(engine, 3)).map((it) => rollout(it, 1))
-      const { loss } = await engine.forwardBackward([group(prompt, a!, b!), group(prompt, c!)], importance)
+      const { loss } = await engine.forwardBackward([group(engine, a!, b!), group(engine, c!)], importance)
       const tokens = [a!, b!, c!].reduce((sum, it) => sum + it.tokens.length, 0)
       expect(loss).toBeCloseTo(-tokens / 3, 2)
     })
 
     test('cross entropy learns a constant answer', async () => {
-      const { engine, prompt, answer, learningRate } = await under()
+      const { engine, answer, learningRate } = await under()
       await using _ = engine
       const tokens = answer('status = late')
       const zeros = new Float32Array(tokens.length)
-      const groups = [group(prompt, { tokens, logprobs: zeros, advantages: zeros, weights: zeros.map(() => 1) })]
+      const groups = [group(engine, { tokens, logprobs: zeros, advantages: zeros, weights: zeros.map(() => 1) })]
       for (let step = 0; step < 30; step++) {
         await engine.forwardBackward(groups, { kind: 'cross_entropy' })
         await engine.optimStep({ learningRate, maxNorm: 1 })
@@ -125,11 +123,11 @@ export function engineContract(name: string, under: () => Promise<EngineUnderTes
     })
 
     test('a policy is refused after the step that changed it, and a new one is not', async () => {
-      const { engine, prompt, learningRate } = await under()
+      const { engine, learningRate } = await under()
       await using _ = engine
       const policy = await engine.policy()
       const [it] = await policy.sample(messages, { maxTokens: 8, seed: 1 })
-      await engine.forwardBackward([group(prompt, rollout(it!, 1))], importance)
+      await engine.forwardBackward([group(engine, rollout(it!, 1))], importance)
       await policy.sample(messages, { maxTokens: 8, seed: 1 })
       await engine.optimStep({ learningRate })
       await expect(policy.sample(messages, { maxTokens: 8 })).rejects.toThrow(EngineError)
@@ -137,11 +135,11 @@ export function engineContract(name: string, under: () => Promise<EngineUnderTes
     })
 
     test('a checkpoint brings back policy and optimizer', async () => {
-      const { engine, prompt, learningRate } = await under()
+      const { engine, learningRate } = await under()
       await using _ = engine
       const [it] = await drawn(engine, 1)
       const step = async (): Promise<void> => {
-        await engine.forwardBackward([group(prompt, rollout(it!, 1))], importance)
+        await engine.forwardBackward([group(engine, rollout(it!, 1))], importance)
         await engine.optimStep({ learningRate })
       }
       await step()
@@ -165,23 +163,23 @@ export function engineContract(name: string, under: () => Promise<EngineUnderTes
     test.each(['logprobs', 'advantages', 'weights'] as const)(
       '%s of another length than the tokens are refused',
       async (field) => {
-        const { engine, prompt } = await under()
+        const { engine } = await under()
         await using _ = engine
         const [it] = await drawn(engine, 1)
-        const wrong = group(prompt, { ...rollout(it!, 1), [field]: new Float32Array(it!.tokens.length + 1) })
+        const wrong = group(engine, { ...rollout(it!, 1), [field]: new Float32Array(it!.tokens.length + 1) })
         await expect(engine.forwardBackward([wrong], importance)).rejects.toThrow(EngineError)
       },
     )
 
     test('a loss that is not finite is an EngineError, and leaves no trace', async () => {
-      const { engine, prompt, learningRate } = await under()
+      const { engine, learningRate } = await under()
       await using _ = engine
       const [it] = await drawn(engine, 1)
-      const broken = group(prompt, { ...rollout(it!, 1), logprobs: it!.logprobs.map(() => Number.NaN) })
+      const broken = group(engine, { ...rollout(it!, 1), logprobs: it!.logprobs.map(() => Number.NaN) })
       await expect(engine.forwardBackward([broken], importance)).rejects.toThrow(EngineError)
-      await engine.forwardBackward([group(prompt, rollout(it!, 1))], importance)
+      await engine.forwardBackward([group(engine, rollout(it!, 1))], importance)
       await engine.optimStep({ learningRate })
-      expect(await ratios(engine, prompt, it!)).toBeGreaterThan(it!.tokens.length)
+      expect(await ratios(engine, it!)).toBeGreaterThan(it!.tokens.length)
     })
   })
 }
@@ -194,12 +192,12 @@ function rollout({ tokens, logprobs }: TokenCompletion, advantage: number): Samp
   return { tokens, logprobs, advantages: logprobs.map(() => advantage), weights: logprobs.map(() => 1) }
 }
 
-function group(prompt: EngineUnderTest['prompt'], ...rollouts: readonly Sampled[]): Group {
-  return { prompt: prompt(messages), rollouts }
+function group(engine: Engine, ...rollouts: readonly Sampled[]): Group {
+  return { prompt: engine.encode(messages), rollouts }
 }
 
 /** Sum over the rollout's tokens of their probability now through then. */
-async function ratios(engine: Engine, prompt: EngineUnderTest['prompt'], it: TokenCompletion): Promise<number> {
-  const { loss = Number.NaN } = await engine.forwardBackward([group(prompt, rollout(it, 1))], importance)
+async function ratios(engine: Engine, it: TokenCompletion): Promise<number> {
+  const { loss = Number.NaN } = await engine.forwardBackward([group(engine, rollout(it, 1))], importance)
   return -loss
 }

@@ -23,7 +23,7 @@ engineContract('the embedded engine', async () => {
   const engine = await open()
   const { tokenizer } = engine
   const answer = (text: string): Int32Array => Int32Array.from([...tokenizer.encode(text), end])
-  return { engine, prompt: tokenizer.prompt, answer, learningRate: 1e-2 }
+  return { engine, answer, learningRate: 1e-2 }
 })
 
 describe('its policy', () => {
@@ -42,7 +42,7 @@ async function groupsOf(engine: JaxEngine, prompts: readonly string[]): Promise<
   const policy = await engine.policy()
   return Promise.all(
     prompts.map(async (text, i) => ({
-      prompt: engine.tokenizer.prompt(ask(text)),
+      prompt: engine.encode(ask(text)),
       rollouts: (await policy.sample(ask(text), { maxTokens: 8, n: 2, seed: i })).map(({ tokens, logprobs }, j) => ({
         ...{ tokens, logprobs },
         advantages: logprobs.map((_, at) => Math.sin(i + 3 * j + at)),

@@ -89,6 +89,7 @@ export async function jaxEngine(options: JaxOptions): Promise<JaxEngine> {
         state = { weights, moments }
         return { step: moments.step, norm, learningRate: adam.learningRate }
       }),
+    encode: tokenizer.prompt,
     policy: () =>
       inOrder(() => {
         const { weights } = state
