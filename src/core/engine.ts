@@ -22,8 +22,11 @@ export interface Group {
 
 /** With r = exp(logprob now − logprob then) and A the advantage, summed over tokens × weights and divided by the number of rollouts. */
 export type Loss =
-  /** −min(r A, clip(r, 1 − low, 1 + high) A). Source: PPO, arXiv:1707.06347; asymmetric bounds as in DAPO, arXiv:2503.14476. */
-  | { readonly kind: 'ppo'; readonly low: number; readonly high: number }
+  /**
+   * −min(r A, clip(r, 1 − low, 1 + high) A) − entropy × H, H that of the policy now at the token; an engine that has no such term refuses it. Source: PPO,
+   * arXiv:1707.06347; asymmetric bounds as in DAPO, arXiv:2503.14476.
+   */
+  | { readonly kind: 'ppo'; readonly low: number; readonly high: number; readonly entropy?: number }
   /** −r A. */
   | { readonly kind: 'importance_sampling' }
   /** −logprob now; advantages and old log-probabilities are not read. */

@@ -19,7 +19,7 @@ const messages: readonly Message[] = [
   { role: 'user', content: 'late order means ?' },
 ]
 const importance: Loss = { kind: 'importance_sampling' }
-const ppo: Loss = { kind: 'ppo', low: 0.2, high: 0.2 }
+const ppo = { kind: 'ppo', low: 0.2, high: 0.2 } as const satisfies Loss
 
 export function engineContract(name: string, under: () => Promise<EngineUnderTest>): void {
   describe(`${name} is an Engine`, () => {
@@ -85,6 +85,20 @@ export function engineContract(name: string, under: () => Promise<EngineUnderTes
       await engine.forwardBackward([group(engine, { ...rollout(it!, 1), logprobs: before })], ppo)
       await engine.optimStep({ learningRate })
       expect(await ratios(engine, it!)).toBeGreaterThan(it!.tokens.length + 1e-3)
+    })
+
+    test('ppo: an entropy bonus makes the likeliest answer less likely, or is refused', async () => {
+      const { engine, learningRate } = await under()
+      await using _ = engine
+      const [it] = await (await engine.policy()).sample(messages, { maxTokens: 8, temperature: 0 })
+      const learning = engine.forwardBackward([group(engine, rollout(it!, 0))], { ...ppo, entropy: 1 })
+      const refused = await learning.then(
+        () => undefined,
+        (error: unknown) => error,
+      )
+      if (refused) return expect(refused).toBeInstanceOf(EngineError)
+      await engine.optimStep({ learningRate })
+      expect(await ratios(engine, it!)).toBeLessThan(it!.tokens.length - 1e-3)
     })
 
     test('a token of weight 0 is not trained', async () => {

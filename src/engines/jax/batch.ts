@@ -80,6 +80,9 @@ export function checkGroups(groups: readonly Group[], loss: Loss, { context, voc
   if (loss.kind === 'ppo' && !(loss.low >= 0 && loss.high >= 0)) {
     throw new EngineError(`ppo: low ${loss.low} and high ${loss.high} must not be negative`)
   }
+  if (loss.kind === 'ppo' && !((loss.entropy ?? 0) >= 0)) {
+    throw new EngineError(`ppo: the weight of the entropy is ${loss.entropy}; it must not be negative`)
+  }
   groups.forEach(({ prompt, rollouts }, i) => {
     const outside = (tokens: Int32Array): number | undefined => tokens.find((token) => token < 0 || token >= vocabulary)
     rollouts.forEach(({ tokens, logprobs, advantages, weights }, j) => {

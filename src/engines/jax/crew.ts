@@ -1,6 +1,6 @@
 // The worker threads, and which of them does what: one job a thread at a time, in the order they were asked for.
 import { Worker } from 'node:worker_threads'
-import { EngineError, MissingPackageError } from '../../core/errors.ts'
+import { EngineError, MissingPackageError, NotFiniteError } from '../../core/errors.ts'
 import type { Answer, Job, Question, Setup } from './worker.ts'
 
 export interface Crew extends AsyncDisposable {
@@ -56,7 +56,7 @@ export async function crewOf(size: number, setup: Setup): Promise<Crew> {
       const { task } = hand
       hand.task = undefined
       hand.thread.unref()
-      if (answer.kind === 'failed') task?.fail(new EngineError(`jax engine: ${answer.message}`))
+      if (answer.kind === 'failed') task?.fail(errorOf(answer))
       else task?.settle(answer)
       dispatch()
     })
@@ -96,8 +96,14 @@ function ready(thread: Worker): Promise<void> {
     thread.once('message', (answer: Answer) => {
       thread.off('error', fail)
       if (answer.kind !== 'failed') return settle()
-      fail(answer.isMissing ? new MissingPackageError(answer.message) : new EngineError(`jax engine: ${answer.message}`))
+      fail(errorOf(answer))
     })
     thread.once('error', fail)
   })
+}
+
+/** The error as it was before it crossed threads. */
+function errorOf({ message, why }: Answer & { readonly kind: 'failed' }): Error {
+  if (why === 'missing package') return new MissingPackageError(message)
+  return why === 'not finite' ? new NotFiniteError(message) : new EngineError(`jax engine: ${message}`)
 }

@@ -6,7 +6,7 @@ import { afterAll, describe, expect, test } from 'vitest'
 import { engineContract } from '../../../test/contracts/engine.ts'
 import { modelContract } from '../../../test/contracts/model.ts'
 import type { Group, Loss } from '../../core/engine.ts'
-import { ConfigError, EngineError, MissingPackageError, ModelError } from '../../core/errors.ts'
+import { ConfigError, EngineError, MissingPackageError, ModelError, NotFiniteError } from '../../core/errors.ts'
 import type { Message } from '../../core/model.ts'
 import { readPolicyCard, sharpen } from './checkpoint.ts'
 import { type JaxEngine, type JaxOptions, jaxEngine } from './jax-engine.ts'
@@ -153,6 +153,14 @@ describe('the embedded engine', () => {
     await expect(engine.forwardBackward([{ prompt: new Int32Array(1), rollouts: [rollout] }], ppo)).rejects.toThrow(
       new EngineError(`group 0, rollout 0: token 5000 is not in the vocabulary of ${engine.tokenizer.size}`),
     )
+  })
+
+  test('weights that went to infinity are a loss of finite numbers, in whatever thread it shows', async () => {
+    await using engine = await open()
+    await engine.forwardBackward(await groupsOf(engine, prompts), ppo)
+    await engine.optimStep({ learningRate: 1e40 })
+    const policy = await engine.policy()
+    await expect(policy.sample(ask('late'), { maxTokens: 4 })).rejects.toThrow(NotFiniteError)
   })
 
   test('a program that forgets to close it ends all the same', () => {

@@ -72,7 +72,7 @@ export async function jaxEngine(options: JaxOptions): Promise<JaxEngine> {
         const batches = batchesOf(groups, ascending(lengths), shape)
         const answers = await Promise.all(batches.map((batch) => crew.run({ kind: 'gradient', batch, loss }, state.weights)))
         const metrics = metricsOf(
-          answers.map(({ gradient }, i) => sumsOf(batches[i]!, gradient.logprobs, loss)),
+          answers.map(({ gradient }, i) => sumsOf(batches[i]!, gradient, loss)),
           loss,
         )
         if (!Number.isFinite(metrics.loss))

@@ -2,6 +2,7 @@
 // on its own (network.ts), so each checks the other.
 import type { Loss, Metrics } from '../../core/engine.ts'
 import type { Batch } from './batch.ts'
+import type { Gradient } from './network.ts'
 
 /** Sums over tokens; those of batches add up. */
 export interface Sums {
@@ -12,11 +13,17 @@ export interface Sums {
   /** logprob then − logprob now. */
   kl: number
   clipped: number
+  entropy: number
 }
 
-/** @param now log-probabilities of the batch's tokens, [N, G, T] */
-export function sumsOf({ weights, advantages, logprobs }: Batch, now: Float32Array, loss: Loss): Sums {
-  const sums: Sums = { loss: 0, tokens: 0, nll: 0, kl: 0, clipped: 0 }
+/** @param now of the batch's tokens */
+export function sumsOf(
+  { weights, advantages, logprobs }: Batch,
+  { logprobs: now, entropies }: Pick<Gradient, 'logprobs' | 'entropies'>,
+  loss: Loss,
+): Sums {
+  const sums: Sums = { loss: 0, tokens: 0, nll: 0, kl: 0, clipped: 0, entropy: 0 }
+  const bonus = entropyOf(loss)
   for (let i = 0; i < weights.length; i++) {
     const weight = weights[i]!
     if (weight === 0) continue
@@ -35,6 +42,10 @@ export function sumsOf({ weights, advantages, logprobs }: Batch, now: Float32Arr
     const isClipped = advantage > 0 ? ratio > high : advantage < 0 && ratio < low
     if (advantage !== 0) sums.loss -= weight * advantage * (isClipped ? clipped : ratio)
     if (isClipped) sums.clipped++
+    if (entropies) {
+      sums.entropy += entropies[i]!
+      sums.loss -= weight * bonus * entropies[i]!
+    }
   }
   return sums
 }
@@ -44,11 +55,18 @@ export function boundsOf(loss: Loss): readonly [low: number, high: number] {
   return loss.kind === 'ppo' ? [1 - loss.low, 1 + loss.high] : [0, Infinity]
 }
 
+/** What the entropy at a token counts; 0 = it is not asked for. */
+export function entropyOf(loss: Loss): number {
+  return loss.kind === 'ppo' ? (loss.entropy ?? 0) : 0
+}
+
 /** Means over tokens; `loss` as it is. */
-export function metricsOf(all: readonly Sums[], loss: Loss): Metrics {
-  const sum = (name: keyof Sums): number => all.reduce((total, sums) => total + sums[name], 0)
+export function metricsOf(parts: readonly Sums[], loss: Loss): Metrics {
+  const sum = (name: keyof Sums): number => parts.reduce((total, sums) => total + sums[name], 0)
   const tokens = sum('tokens')
   const mean = (name: keyof Sums): number => sum(name) / Math.max(1, tokens)
   const both = { loss: sum('loss'), tokens, nll: mean('nll') }
-  return loss.kind === 'cross_entropy' ? both : { ...both, kl: mean('kl'), clipped: mean('clipped') }
+  if (loss.kind === 'cross_entropy') return both
+  const all = { ...both, kl: mean('kl'), clipped: mean('clipped') }
+  return entropyOf(loss) > 0 ? { ...all, entropy: mean('entropy') } : all
 }

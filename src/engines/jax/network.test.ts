@@ -44,11 +44,12 @@ describe('the gradient', () => {
     { kind: 'cross_entropy' },
     { kind: 'importance_sampling' },
     { kind: 'ppo', low: 0.1, high: 0.15 },
+    { kind: 'ppo', low: 0.1, high: 0.15, entropy: 2 },
   ]
-  test.each(losses)('of $kind agrees with finite differences on every leaf', (loss) => {
+  test.each(losses)('of %j agrees with finite differences on every leaf', (loss) => {
     const value = (at: Float32Array): number => {
       net.use(at)
-      return sumsOf(batch(), net.gradient(batch(), loss).logprobs, loss).loss
+      return sumsOf(batch(), net.gradient(batch(), loss), loss).loss
     }
     net.use(weights)
     const { gradient } = net.gradient(batch(), loss)
@@ -68,6 +69,24 @@ describe('the gradient', () => {
       expect(Math.abs(numeric - norm) / norm, `${name}: ${norm} against ${numeric}`).toBeLessThan(0.02)
     }
   })
+})
+
+test('the entropy is that of the distribution drawn from', () => {
+  net.use(weights)
+  const all: Loss = { kind: 'ppo', low: 0.2, high: 0.2, entropy: 1 }
+  // The first token of a prompt, once as each that it could be: their log-probabilities are the whole distribution.
+  const one = (token: number): Group['rollouts'][number] => {
+    const value = Float32Array.of(1)
+    return { tokens: Int32Array.of(token), logprobs: value, advantages: value, weights: value }
+  }
+  const rollouts = Array.from({ length: shape.vocabulary }, (_, token) => one(token))
+  const [each] = batchesOf([{ prompt: groups[0]!.prompt, rollouts }], [], shape)
+  const { logprobs, entropies } = net.gradient(each!, all)
+  const first = rollouts.map((_, r) => logprobs[r * each!.t]!)
+  expect(entropies![0]).toBeCloseTo(
+    first.reduce((sum, logprob) => sum - Math.exp(logprob) * logprob, 0),
+    4,
+  )
 })
 
 test('the sampler and the trainer give a rollout the same log-probabilities', () => {

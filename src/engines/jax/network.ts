@@ -7,7 +7,7 @@ import type { Batch } from './batch.ts'
 import { draw, type Sampling } from './draw.ts'
 import { addRow, rowsOf, type Section } from './embedding.ts'
 import type { Jax, Tensor } from './load-jax.ts'
-import { boundsOf } from './loss.ts'
+import { boundsOf, entropyOf } from './loss.ts'
 import { leavesOf, type Shape, weightCount } from './shape.ts'
 import { end, start } from './tokenizer.ts'
 import { type Body, bodyOf, type Keys, never, type Sizes, tensorsOf, transformer } from './transformer.ts'
@@ -33,6 +33,8 @@ export interface DrawnRollout {
 export interface Gradient {
   /** Of the batch's tokens now, [N, G, T]. */
   readonly logprobs: Float32Array<ArrayBuffer>
+  /** Of the policy at each token, [N, G, T]; only where the loss counts it. */
+  readonly entropies?: Float32Array<ArrayBuffer>
   /** Of the loss, for every weight. */
   readonly gradient: Float32Array<ArrayBuffer>
 }
@@ -78,22 +80,32 @@ export async function network(jax: Jax, shape: Shape): Promise<Network> {
     return out
   }
 
-  const gradients = compiled(({ n, g, p, t }) =>
-    jit((body: Body, prompts: Tensor, rollouts: Tensor, b: TrainingInput) => {
-      const { hidden, targets, weights, advantages, drawn, low, high, likelihood } = b
-      const forward = (body: Body, prompts: Tensor, rollouts: Tensor): Tensor =>
-        model.logprobs(model.logits(body, { prompts, rollouts, hidden }, { n, g, p, t }), targets)
-      const [logprobs, pull] = vjp(forward, [body, prompts, rollouts])
-      const ratio = np.exp(logprobs.ref.sub(drawn))
-      const risen = np.where(np.lessEqual(ratio.ref, high), ratio.ref, 0)
-      const fallen = np.where(np.greaterEqual(ratio.ref, low), ratio, 0)
-      const clipped = np.where(np.greater(advantages.ref, 0), risen, np.where(np.less(advantages.ref, 0), fallen, 0))
-      const gain = advantages.mul(clipped).add(likelihood).mul(weights)
-      const [ofBody, ofPrompts, ofRollouts] = pull(gain.neg())
-      pull.dispose()
-      return { logprobs, ofBody, ofPrompts, ofRollouts }
-    }),
-  )
+  const gradients = (hasEntropy: boolean) =>
+    compiled(({ n, g, p, t }) =>
+      jit((body: Body, prompts: Tensor, rollouts: Tensor, b: TrainingInput) => {
+        const { hidden, targets, weights, advantages, drawn, low, high, likelihood, entropy } = b
+        const forward = (body: Body, prompts: Tensor, rollouts: Tensor): Tensor[] => {
+          const logits = model.logits(body, { prompts, rollouts, hidden }, { n, g, p, t })
+          if (!hasEntropy) return [model.logprobs(logits, targets)]
+          return [model.logprobs(logits.ref, targets), model.entropies(logits)]
+        }
+        const [[logprobs, entropies], pull] = vjp(forward, [body, prompts, rollouts])
+        const ratio = np.exp(logprobs!.ref.sub(drawn)) // forward gives one or two
+        const risen = np.where(np.lessEqual(ratio.ref, high), ratio.ref, 0)
+        const fallen = np.where(np.greaterEqual(ratio.ref, low), ratio, 0)
+        const clipped = np.where(np.greater(advantages.ref, 0), risen, np.where(np.less(advantages.ref, 0), fallen, 0))
+        const gain = advantages
+          .mul(clipped)
+          .add(likelihood)
+          .mul(entropies ? weights.ref : weights)
+        const bonus = entropies ? [weights.mul(entropy).neg()] : []
+        const [ofBody, ofPrompts, ofRollouts] = pull([gain.neg(), ...bonus])
+        pull.dispose()
+        return { logprobs: logprobs!, ...(entropies && { entropies }), ofBody, ofPrompts, ofRollouts }
+      }),
+    )
+  const plain = gradients(false)
+  const withEntropy = gradients(true)
   const prefills = compiled((sizes) => jit((body: Body, prompts: Tensor) => model.prefill(body, prompts, sizes)))
   const decoders = compiled((sizes) =>
     jit((body: Body, input: Parameters<typeof model.decode>[1]) => model.decode(body, input, sizes)),
@@ -114,7 +126,8 @@ export async function network(jax: Jax, shape: Shape): Promise<Network> {
       const isLikelihood = loss.kind === 'cross_entropy'
       const [low, high] = boundsOf(loss)
       const zeros = new Float32Array(n * g * t)
-      const out = gradients(batch)(
+      const entropy = entropyOf(loss)
+      const out = (entropy > 0 ? withEntropy : plain)(batch)(
         held(),
         tensor(embedded(prompts, p, 'prompt'), n * p, width),
         tensor(embedded(inputs, t, 'rollout'), n * g * t, width),
@@ -127,6 +140,7 @@ export async function network(jax: Jax, shape: Shape): Promise<Network> {
           low: np.array(low),
           high: np.array(Math.min(high, largestRatio)),
           likelihood: np.array(isLikelihood ? 1 : 0),
+          entropy: np.array(entropy),
         },
       )
       const gradient = new Float32Array(weights.length)
@@ -140,7 +154,7 @@ export async function network(jax: Jax, shape: Shape): Promise<Network> {
       }
       scatter(read(out.ofPrompts), prompts, p, 'prompt')
       scatter(read(out.ofRollouts), inputs, t, 'rollout')
-      return { logprobs: read(out.logprobs), gradient }
+      return { logprobs: read(out.logprobs), ...(out.entropies && { entropies: read(out.entropies) }), gradient }
     },
 
     sample({ sizes, slots }) {
@@ -194,6 +208,8 @@ type TrainingInput = {
   high: Tensor
   /** 1 adds the likelihood of the targets to the gain. */
   likelihood: Tensor
+  /** What the entropy at a token counts. */
+  entropy: Tensor
 }
 
 /** One program for each combination of sizes. */

@@ -50,6 +50,8 @@ export interface Transformer {
   logits(body: Body, input: { prompts: Tensor; rollouts: Tensor; hidden: Tensor }, sizes: Sizes): Tensor
   /** Log-probabilities of `targets` [M] under `logits` [M, V]. */
   logprobs(logits: Tensor, targets: Tensor): Tensor
+  /** Entropies of the distributions that `logits` [M, V] give, [M]. */
+  entropies(logits: Tensor): Tensor
   /** Keys and values of the prompts, a layer each. */
   prefill(body: Body, prompts: Tensor, sizes: Pick<Sizes, 'n' | 'p'>): Keys[]
   /** One token further: `row` [N · G, W] its embedding, `at` [T] one-hot of its position, `later` [T] −1e9 behind it. */
@@ -149,6 +151,13 @@ export function transformer({ numpy: np, nn, lax, DType }: Jax, { layers, width,
       const z = logits.sub(most)
       const total = np.log(np.sum(np.exp(z.ref), -1))
       return np.sum(z.mul(chosen), -1).sub(total)
+    },
+    entropies(logits) {
+      const most = lax.stopGradient(np.max(logits.ref, -1, last))
+      const z = logits.sub(most)
+      const e = np.exp(z.ref)
+      const total = np.sum(e.ref, -1)
+      return np.log(total.ref).sub(np.sum(e.mul(z), -1).div(total))
     },
     prefill(body, prompts, sizes) {
       let x = prompts

@@ -1,7 +1,7 @@
 // A thread with a network of its own: loads the library, then answers jobs in their order.
 import { parentPort, workerData } from 'node:worker_threads'
 import type { Loss } from '../../core/engine.ts'
-import { MissingPackageError } from '../../core/errors.ts'
+import { MissingPackageError, NotFiniteError } from '../../core/errors.ts'
 import type { Batch } from './batch.ts'
 import { loadJax } from './load-jax.ts'
 import { type DrawnRollout, type Draws, type Gradient, network } from './network.ts'
@@ -26,7 +26,7 @@ export type Answer =
   | { readonly kind: 'ready' }
   | { readonly kind: 'gradient'; readonly gradient: Gradient }
   | { readonly kind: 'sample'; readonly rollouts: readonly (readonly DrawnRollout[])[] }
-  | { readonly kind: 'failed'; readonly message: string; readonly isMissing: boolean }
+  | { readonly kind: 'failed'; readonly message: string; readonly why: 'missing package' | 'not finite' | 'broken' }
 
 if (parentPort) await serve(parentPort, workerData as Setup) // set by crew.ts
 
@@ -34,7 +34,12 @@ async function serve(port: NonNullable<typeof parentPort>, { shape, packages }: 
   const say = (answer: Answer, transfer: readonly ArrayBuffer[] = []): void => port.postMessage(answer, transfer)
   const fail = (error: unknown): void => {
     const message = error instanceof Error ? error.message : String(error)
-    say({ kind: 'failed', message, isMissing: error instanceof MissingPackageError })
+    const isMissing = error instanceof MissingPackageError
+    say({
+      kind: 'failed',
+      message,
+      why: isMissing ? 'missing package' : error instanceof NotFiniteError ? 'not finite' : 'broken',
+    })
   }
   try {
     const net = await network(await loadJax(packages), shape)
