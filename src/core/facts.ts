@@ -45,7 +45,7 @@ export interface Plan {
   readonly batch: readonly string[]
   readonly part?: string
   readonly hint?: string
-  /** A context written by hand, for kind `score`. */
+  /** A context written by hand, for kind `score`, or made of those of `from`. */
   readonly context?: Context
   /** Best fully scored node when planned. */
   readonly best?: number

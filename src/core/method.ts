@@ -8,8 +8,8 @@ import type { Rollout, Score } from './score.ts'
 import type { State } from './state.ts'
 import type { Split } from './task.ts'
 
-/** What a score is for. Only `batch` brings its rollouts; the last three may be cut short by the budget. */
-export type Role = 'batch' | 'reference' | 'holdout' | 'confirm' | 'test' | 'ood'
+/** What a score is for; `trial` = a candidate on the batch. Only `batch` brings its rollouts; the last three may be cut short by the budget. */
+export type Role = 'batch' | 'reference' | 'trial' | 'holdout' | 'confirm' | 'test' | 'ood'
 
 /** What a round asks of the world. Several may be asked at once; answers come in the same order. */
 export type Command =
@@ -44,7 +44,7 @@ export interface Method {
   /** Problems a round, unless the user says otherwise. */
   readonly batch?: number
   /** Which node next, on which batch; called only when a round may be planned. */
-  plan(state: State, options: Options): Pick<Plan, 'from' | 'batch' | 'part'>
+  plan(state: State, options: Options): Pick<Plan, 'from' | 'batch' | 'part' | 'context'>
   round(view: View): Ask<readonly Outcome[]>
 }
 
@@ -89,24 +89,24 @@ export function* propose(
   seen: Score & { readonly rollouts: readonly Rollout[] },
   memos?: readonly string[],
 ): Ask<Edit> {
+  const [answer] = yield [{ kind: 'propose', observation: { ...observation(view, seen), ...(memos && { memos }) } }]
+  return editIn(answer)
+}
+
+/** What the evolver is given to edit the round's first node. */
+export function observation(view: View, seen: Observation['seen']): Observation {
   const { plan, history, earlier, options } = view
-  const observation: Observation = {
-    node: view.from[0]!,
-    seen,
-    history,
-    earlier,
-    rules: options.rules,
-    part: plan.part,
-    hint: plan.hint,
-    ...(memos && { memos }),
-  }
-  const [answer] = yield [{ kind: 'propose', observation }]
-  if (answer?.kind !== 'edit' && answer?.kind !== 'invalid') throw new TypeError(`expected an edit, got ${answer?.kind}`)
-  return answer
+  return { node: view.from[0]!, seen, history, earlier, rules: options.rules, part: plan.part, hint: plan.hint }
 }
 
 /** The score of an answer. */
 export function scoreIn(answer: Answer | undefined): Score {
   if (answer?.kind !== 'score') throw new TypeError(`expected a score, got ${answer?.kind}`)
   return answer.score
+}
+
+/** The edit of an answer. */
+export function editIn(answer: Answer | undefined): Edit {
+  if (answer?.kind !== 'edit' && answer?.kind !== 'invalid') throw new TypeError(`expected an edit, got ${answer?.kind}`)
+  return answer
 }

@@ -154,7 +154,7 @@ export function* play(s: State, m: Method, o: Options, plan: Plan): Ask<readonly
       const answer = answers[i]!
       spent = addSpent(spent, costIn(command, answer))
       if (command.kind !== 'evaluate' || answer.kind !== 'score') return
-      if (command.role === 'batch') seen = answer.score
+      if (command.role === 'batch') seen ??= answer.score
       if (command.role === 'reference') reference = answer.score.mean
     })
     step = inner.next(answers)

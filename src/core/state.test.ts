@@ -39,8 +39,8 @@ test('rounds without gain are counted from the last better score', () => {
 test('an edit is remembered with its parent and what it changed; a merge under its first parent', () => {
   const s = folded(scoredFact(0.5), scoredFact(0.25, { parents: [0] }), scoredFact(0.75, { parents: [1, 0] }))
   expect(s.edits).toEqual([
-    { parent: 0, tried: { kind: 'scored', context: { share: '0.25' }, before: 0.5, after: 0.25 } },
-    { parent: 1, tried: { kind: 'scored', context: { share: '0.75' }, before: 0.25, after: 0.75 } },
+    { parent: 0, round: 0, tried: { kind: 'scored', context: { share: '0.25' }, before: 0.5, after: 0.25 } },
+    { parent: 1, round: 0, tried: { kind: 'scored', context: { share: '0.75' }, before: 0.25, after: 0.75 } },
   ])
 })
 

@@ -8,7 +8,7 @@ export interface State {
   readonly nodes: Node[]
   readonly tree: Tree
   /** All edits, in the order they settled. */
-  readonly edits: { readonly parent: number; readonly tried: Tried }[]
+  readonly edits: { readonly parent: number; readonly round: number; readonly tried: Tried }[]
   readonly open: Map<number, Plan>
   /** Last mean score of each train example under any context. */
   readonly lastSeen: Map<string, number>
@@ -80,11 +80,12 @@ export function apply(s: State, fact: Fact): void {
     case 'rejected':
       s.edits.push({
         parent: fact.parent,
+        round: fact.round,
         tried: { kind: 'rejected', context: fact.context, reason: fact.reason, ...memoOf(fact) },
       })
       return
     case 'invalid':
-      s.edits.push({ parent: fact.parent, tried: { kind: 'invalid', reason: fact.reason, ...memoOf(fact) } })
+      s.edits.push({ parent: fact.parent, round: fact.round, tried: { kind: 'invalid', reason: fact.reason, ...memoOf(fact) } })
       return
     case 'settled':
       s.open.delete(fact.round)
@@ -129,7 +130,7 @@ function applyNode(s: State, fact: Outcome & { kind: 'scored' } & { round: numbe
   if (parent) {
     const [before, after] = [parent.score.mean, node.score.mean]
     const tried: Tried = { kind: 'scored', context: node.context, before, after, ...memoOf(fact) }
-    s.edits.push({ parent: parent.id, tried })
+    s.edits.push({ parent: parent.id, round: node.round, tried })
   }
   if (node.score.full && (!s.best || node.score.mean > s.best.score.mean)) {
     s.best = node

@@ -69,6 +69,10 @@ export class Tree {
     if (visits > 1) this.#push(visits, id)
   }
 
+  isPruned(id: number): boolean {
+    return this.#pruned[this.#known(id)]!
+  }
+
   /** The node is never selected again. */
   prune(id: number): void {
     this.#pruned[this.#known(id)] = true
