@@ -141,11 +141,11 @@ async function begin(
   return { facts, options: first.options }
 }
 
-/** What differs between two starts, rounds and budget aside: these may be raised. */
+/** What differs between two starts. Rounds and budget may be raised; the blocks of racing stay those of the first start. */
 function difference(a: Fact & { kind: 'started' }, b: Fact & { kind: 'started' }): string | undefined {
   const flat = (fact: Fact & { kind: 'started' }): Record<string, unknown> => {
-    const { rounds: _, budget: __, assumed: ___, splits, ...options } = fact.options
-    return { ...fact.names, ...fact.hashes, ...options, splits: sha(JSON.stringify(splits)) }
+    const { rounds: _, budget: __, assumed: ___, splits, racing, ...options } = fact.options
+    return { ...fact.names, ...fact.hashes, ...options, racing: racing?.alpha, splits: sha(JSON.stringify(splits)) }
   }
   const [x, y] = [flat(a), flat(b)]
   return Object.keys(x).find((key) => JSON.stringify(x[key]) !== JSON.stringify(y[key]))

@@ -57,7 +57,7 @@ export interface RunSettings {
   readonly judge?: ModelSpec
   /** `lse` (default), `chain`, `best`, or a method of your own. */
   readonly method?: string | Method
-  /** Edits to make; default 25. */
+  /** Edits to make; default 25, and 30 where there are fewer than 100 holdout problems. */
   readonly rounds?: number
   /** Rounds in flight at once; default 1. Part of what makes a run repeatable, so a resumed run must have the same. */
   readonly inFlight?: number
@@ -66,10 +66,12 @@ export interface RunSettings {
   readonly batches?: 'shuffled' | 'failures'
   /** Exploration constant of UCB; default 0.1. */
   readonly explore?: number
-  /** `paper`: 50 holdout problems × 8 generations and c = 2, as published. */
+  /** `paper`: 50 holdout problems × 8 generations, c = 2 and no racing, as published. */
   readonly protocol?: 'default' | 'paper'
-  /** Generations per holdout problem; default 1, more where there are fewer than 100 problems. */
+  /** Generations per holdout problem; default 1, more where there are fewer than 100 problems or where answers are noisy. */
   readonly draws?: number
+  /** Stop scoring an edit once it is shown to be worse than the best; default true, and false with `protocol: 'paper'`. */
+  readonly racing?: boolean
   /** Test problems looked at, drawn by the seed where there are more; default 500. */
   readonly testSize?: number
   /** Generations per test problem; default 1, more where there are few. */

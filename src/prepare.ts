@@ -266,8 +266,17 @@ export function sha(text: string): string {
   return digest('sha256', text).slice(0, 32)
 }
 
-/** Holdout problems from which on half are kept back to confirm the best on. Source: scoring simulation, docs/guide/read-a-report.md. */
-const enoughToConfirm = 200
+/**
+ * Problems that a selection uses at most; where there are so many, half are kept back to confirm the best on. Source of this and the
+ * numbers below: benchmarks/scoring.ts, docs/guide/read-a-report.md.
+ */
+const selected = 200
+/** Rollouts that a holdout score should rest on. */
+const enough = 100
+/** Generations of the seed, and the problems below which they do not show how noisy answers are. */
+const probe = { generations: 2, from: 25 }
+/** Most probable share of edits wrongly cut short; rollouts between two looks, or as many as are in flight at once. */
+const racing = { alpha: 0.2, block: 25 }
 /** Nodes beyond which shrinkage, whose time grows with their cube, is not chosen by itself. */
 const mostShrunk = 1000
 
@@ -286,32 +295,34 @@ function optionsOf(
   }
   const paper = settings.protocol === 'paper'
   const order = shuffle(ids('holdout'), rng(settings.seed, 'holdout'))
-  const keepBack = !paper && settings.choice !== 'mean' && settings.choice !== 'shrink' && order.length >= enoughToConfirm
-  const holdout = paper ? order.slice(0, 50) : keepBack ? order.slice(0, Math.ceil(order.length / 2)) : order
-  const confirm = keepBack ? order.slice(holdout.length) : []
+  const keepBack = !paper && settings.choice !== 'mean' && settings.choice !== 'shrink' && order.length >= selected
+  const holdout = order.slice(0, paper ? 50 : keepBack ? selected / 2 : selected)
+  const confirm = keepBack ? order.slice(selected / 2, selected) : []
   if (settings.choice === 'confirm' && confirm.length === 0) {
-    throw new ConfigError(
-      `choice "confirm" needs ${enoughToConfirm} holdout problems, there are ${order.length}; leave choice out`,
-    )
+    throw new ConfigError(`choice "confirm" needs ${selected} holdout problems, there are ${order.length}; leave choice out`)
   }
   const look = (split: 'test' | 'ood'): readonly string[] =>
     ids(split).length <= settings.testSize
       ? ids(split)
       : shuffle(ids(split), rng(settings.seed, split)).slice(0, settings.testSize)
   const test = look('test')
-  const isSmall = holdout.length < 100 && settings.rounds <= mostShrunk
-  const choice = settings.choice ?? (paper ? 'mean' : confirm.length ? 'confirm' : isSmall ? 'shrink' : 'mean')
+  const isSmall = !paper && holdout.length < enough
+  const rounds = settings.rounds ?? (isSmall ? 30 : 25)
+  const choice = settings.choice ?? (confirm.length ? 'confirm' : isSmall && rounds <= mostShrunk ? 'shrink' : 'mean')
+  const measures = settings.draws === undefined && !paper && holdout.length >= probe.from
   const batch = settings.batch ?? method.batch ?? 10
   return {
     seed: settings.seed,
     context: task.seed,
     rules: task.rules ?? {},
     splits: { train: ids('train'), holdout, confirm, test, ood: look('ood') },
-    rounds: settings.rounds,
+    rounds,
     inFlight: settings.inFlight,
     batch,
     batches: settings.batches,
-    draws: settings.draws ?? (paper ? 8 : Math.max(1, Math.ceil(100 / holdout.length))),
+    draws: settings.draws ?? (paper ? 8 : Math.ceil(enough / holdout.length)),
+    ...(measures && { probe: probe.generations }),
+    ...((settings.racing ?? !paper) && { racing: { ...racing, block: Math.max(racing.block, settings.concurrency) } }),
     testDraws: settings.testDraws ?? (test.length >= 150 ? 1 : Math.min(4, Math.ceil(200 / test.length))),
     patience: settings.stop.after ?? 0,
     budget: settings.budget as Budget, // zod's optional fields carry undefined in their types, never in the value

@@ -4,6 +4,7 @@ import { type Context, sizeOf, type Tokenizer } from './core/context.ts'
 import type { Fact, Names, Options, Result, Spent, StopReason } from './core/facts.ts'
 import type { Usage } from './core/model.ts'
 import type { Node } from './core/observation.ts'
+import type { Score } from './core/score.ts'
 import { apply, type State, start } from './core/state.ts'
 import { roughTokenizer } from './options.ts'
 
@@ -40,6 +41,8 @@ export interface Report extends Result {
     readonly invalid: number
     readonly rejected: number
     readonly flagged: number
+    /** Nodes whose scoring was cut short. */
+    readonly cut: number
   }
   readonly splits: Readonly<Record<'train' | 'holdout' | 'confirm' | 'test' | 'ood', number>>
   readonly draws: { readonly holdout: number; readonly test: number }
@@ -94,9 +97,10 @@ export function reportOf(run: string, told: Told, measured: Measured): Report | 
       invalid: kinds.filter((k) => k === 'invalid').length,
       rejected: kinds.filter((k) => k === 'rejected').length,
       flagged: state.flagged.size,
+      cut: state.nodes.filter((n) => !n.score.full).length,
     },
     splits: Object.fromEntries(sizes) as Report['splits'], // the same names
-    draws: { holdout: options.draws, test: options.testDraws },
+    draws: { holdout: state.draws, test: options.testDraws },
     inFlight: options.inFlight,
     spent: state.spent,
     budget: state.budget,
@@ -158,7 +162,15 @@ function scoredLine(node: Node, state: State): string {
   const score = percent(node.score.mean)
   if (!parent) return `${node.id === 0 ? 'seed' : `node ${node.id} (by hand)`}  holdout ${score}`
   const change = `${points(node.score.mean - parent.score.mean)} from node ${parent.id}`
-  return `round ${node.round}  node ${node.id}  holdout ${score} (${change})${state.best === node ? '  best so far' : ''}`
+  const cut = cutText(node.score)
+  return `round ${node.round}  node ${node.id}  holdout ${score} (${change})${state.best === node ? '  best so far' : cut && `  ${cut}`}`
+}
+
+/** What is known of a score that was cut short; empty for a full one. */
+export function cutText({ full, n, interval }: Score): string {
+  if (full) return ''
+  if (n === undefined || !interval) return 'scored in part'
+  return `cut short after ${n} answers: 80 % interval ${percent(interval[0])} to ${percent(interval[1])}`
 }
 
 function steerText(fact: Fact & { kind: 'steered' }): string {

@@ -8,7 +8,7 @@ const count = z.int().min(1)
 /** A timer of Node holds 2^31 − 1 ms, and one set for longer ends at once. */
 const longest = 2 ** 31 - 1 // ms
 const settings = z.object({
-  rounds: z.int().min(0).default(25),
+  rounds: z.int().min(0).optional(),
   inFlight: count.max(64).default(1),
   batch: count.optional(),
   batches: z.enum(['shuffled', 'failures']).default('shuffled'),
@@ -16,6 +16,7 @@ const settings = z.object({
   protocol: z.enum(['default', 'paper']).default('default'),
   draws: count.optional(),
   testDraws: count.optional(),
+  racing: z.boolean().optional(),
   testSize: count.default(500),
   choice: z.enum(['mean', 'confirm', 'shrink']).optional(),
   folds: z.int().min(0).default(5),

@@ -49,7 +49,7 @@ export function toyReport(over: Partial<Report> = {}): Report {
     seedContext: { instructions: 'Sort it.' },
     chosenContext: { instructions: 'Sort it well.' },
     size: { seed: 3, chosen: 5, tokenizer: 'bytes / 3' },
-    counts: { rounds: 5, nodes: 3, invalid: 2, rejected: 0, flagged: 0 },
+    counts: { rounds: 5, nodes: 3, invalid: 2, rejected: 0, flagged: 0, cut: 0 },
     splits: { train: 1, holdout: 2, confirm: 0, test: 4, ood: 0 },
     draws: { holdout: 1, test: 1 },
     inFlight: 1,

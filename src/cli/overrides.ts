@@ -23,6 +23,8 @@ export interface RunFlags {
   readonly timeout?: number
   readonly retries?: number
   readonly baseUrl?: string
+  /** False with --no-racing; the command line gives true without it. */
+  readonly racing?: boolean
   readonly stopAfter?: number
   readonly maxUsd?: number
   readonly maxCalls?: number
@@ -36,6 +38,7 @@ const more = ['timeout', 'retries'] as const
 /** Options as they go over those of the config. */
 export interface Overrides extends Pick<RunFlags, (typeof same)[number] | (typeof more)[number] | 'baseUrl'> {
   readonly budget?: Budget
+  readonly racing?: false
   readonly stop?: { readonly after: number }
   readonly context?: Context
 }
@@ -48,6 +51,7 @@ export function overridesOf(flags: RunFlags): Overrides {
   return {
     ...Object.fromEntries([...same, ...more].filter((name) => flags[name] !== undefined).map((name) => [name, flags[name]])),
     ...(baseUrl !== undefined && { baseUrl }),
+    ...(flags.racing === false && { racing: false as const }),
     ...(Object.keys(limits).length > 0 && { budget: limits }),
     ...(stopAfter !== undefined && { stop: { after: stopAfter } }),
   }

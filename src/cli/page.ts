@@ -5,7 +5,7 @@ import { type Context, partText } from '../core/context.ts'
 import type { Node } from '../core/observation.ts'
 import type { Rollout } from '../core/score.ts'
 import type { State } from '../core/state.ts'
-import { percent, points, type Report } from '../report.ts'
+import { cutText, percent, points, type Report } from '../report.ts'
 import type { Change } from './changes.ts'
 import { type Line, reportLines, verdictOf } from './report-text.ts'
 
@@ -135,7 +135,7 @@ function tree({ nodes, best }: Page['state'], chosen: number): string {
   const dots = nodes.map((n) => {
     const [x, y] = at(n)
     const shade = Math.round((4 * (n.score.mean - low)) / (high - low))
-    const mark = n.id === chosen ? ' chosen' : n.id === best?.id ? ' leading' : ''
+    const mark = n.id === chosen ? ' chosen' : n.id === best?.id ? ' leading' : n.score.full ? '' : ' cut'
     return `<g><circle class="s${shade}${mark}" cx="${x}" cy="${fixed(y)}" r="8"><title>${escaped(titleOf(n, nodes))}</title></circle><text class="label" x="${x + 12}" y="${fixed(y + 4)}">${n.id} · ${(100 * n.score.mean).toFixed(0)} %</text></g>`
   })
   const [width, height] = [24 + depth * column + 90, 20 + leaves * row + 8]
@@ -143,7 +143,7 @@ function tree({ nodes, best }: Page['state'], chosen: number): string {
 ${edges.join('\n')}
 ${dots.join('\n')}
 </svg></div>
-<p class="small">Number of the context and its holdout score; the stronger its colour, the higher. A thick ring is the chosen one.</p>`
+<p class="small">Number of the context and its holdout score; the stronger its colour, the higher. A thick ring is the chosen one.${nodes.every((n) => n.score.full) ? '' : ' A dashed ring: scoring was cut short.'}</p>`
 }
 
 interface Layout {
@@ -177,7 +177,7 @@ function layout(nodes: readonly Node[]): Layout {
 function titleOf(n: Node, nodes: readonly Node[]): string {
   const parent = nodes[n.parents[0] ?? -1]
   const change = parent ? `, ${points(n.score.mean - parent.score.mean)} from node ${parent.id}` : ''
-  return `node ${n.id}, round ${n.round}: holdout ${percent(n.score.mean)}${change}${n.score.full ? '' : ', scored in part'}`
+  return `node ${n.id}, round ${n.round}: holdout ${percent(n.score.mean)}${change}${n.score.full ? '' : `, ${cutText(n.score)}`}`
 }
 
 function fixed(x: number): string {
@@ -275,6 +275,7 @@ circle{stroke:var(--soft);stroke-width:1}
 .dot{stroke:none}
 .chosen{stroke:var(--ink);stroke-width:3.5}
 .leading{stroke:var(--ink);stroke-width:1.5}
+.cut{stroke:var(--ink);stroke-width:1;stroke-dasharray:2 2}
 .s0{fill:var(--s0)}.s1{fill:var(--s1)}.s2{fill:var(--s2)}.s3{fill:var(--s3)}.s4{fill:var(--s4)}
 details{border-bottom:1px solid var(--rule);padding:6px 0}
 summary{cursor:pointer;overflow-wrap:anywhere}

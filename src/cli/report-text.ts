@@ -1,6 +1,6 @@
 // The report in some 25 lines: the verdict first, then what it rests on.
 import { addCost, scaleCost } from '../core/budget.ts'
-import type { Overlap } from '../core/facts.ts'
+import type { Noise, Overlap } from '../core/facts.ts'
 import type { Interval } from '../core/statistics.ts'
 import { dollars, gainLine, percent, points, type Report } from '../report.ts'
 import { safe, type Terminal } from './terminal.ts'
@@ -61,6 +61,7 @@ export function reportLines(report: Report): readonly Line[] {
       'splits',
       `train ${splits.train}, holdout ${splits.holdout} × ${draws.holdout}, ${splits.confirm ? `confirm ${splits.confirm}, ` : ''}test ${splits.test} × ${draws.test}${splits.ood ? `, ood ${splits.ood}` : ''}`,
     ],
+    ...line('noise', report.noise, noiseText),
     ['method', `${names.method}, ${many(report.inFlight, 'round')} in flight`],
     ['model', `${names.model}; edits by ${names.evolver}${names.judge === names.model ? '' : `; judge ${names.judge}`}`],
     ['size', `${count(size.seed)} → ${count(size.chosen)} tokens (${size.tokenizer})`],
@@ -107,6 +108,7 @@ function opened(times: number): string {
 
 function roundsText({ counts }: Report): string {
   const rest = [
+    counts.cut && `${counts.cut} cut short`,
     counts.invalid && `${counts.invalid} without a usable edit`,
     counts.rejected && `${counts.rejected} not accepted`,
     counts.flagged && `${many(counts.flagged, 'node')} with copied examples`,
@@ -116,6 +118,11 @@ function roundsText({ counts }: Report): string {
 
 function overlapText(name: string, { share, copied }: Overlap): string {
   return `${name} ${percent(share)}${copied.length > 0 ? ` (${many(copied.length, 'example')} copied)` : ''}`
+}
+
+function noiseText({ within, between, draws }: Noise): string {
+  const found = `variance ${within.toFixed(3)} of one answer, ${between.toFixed(3)} between problems, on the seed`
+  return `${found}: ${many(draws, 'generation')} a holdout problem`
 }
 
 function timeText({ measured }: Report): string {

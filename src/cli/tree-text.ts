@@ -1,7 +1,7 @@
 // The tree of contexts as lines of text. An only child stands right under its parent, so that a long chain stays narrow.
 import type { Node } from '../core/observation.ts'
 import type { State } from '../core/state.ts'
-import { percent, points } from '../report.ts'
+import { cutText, percent, points } from '../report.ts'
 
 export interface TreeMarks {
   readonly chosen?: number | undefined
@@ -54,7 +54,7 @@ export function treeLines(
     const marks = [
       ...(node.id === 0 ? ['seed'] : []),
       ...(node.id === chosen ? ['chosen'] : state.best?.id === node.id ? ['best on holdout'] : []),
-      ...(node.score.full ? [] : ['scored in part']),
+      ...(node.score.full ? [] : [cutText(node.score)]),
       ...(state.flagged.has(node.id) ? ['copies examples'] : []),
     ]
     return `${node.id}  ${percent(node.score.mean)}${change}${marks.length > 0 ? `  ← ${marks.join(', ')}` : ''}`

@@ -31,6 +31,7 @@ export function* close(s: State, o: Options): Ask<readonly Fact[]> {
     ...(ood && { ood: { gain: ood.gain, seed: ood.seed, chosen: ood.chosen } }),
     ...(confirmed && { confirmed }),
     choice: o.choice,
+    ...(s.noise && { noise: s.noise }),
     asked: o.splits.test.length,
     per: test.per,
     overlap: yield* overlaps(chosen),

@@ -2,7 +2,7 @@
 import type { Budget, Cost } from './budget.ts'
 import type { Context, Rules } from './context.ts'
 import type { Score } from './score.ts'
-import type { Gain } from './statistics.ts'
+import type { Gain, Variances } from './statistics.ts'
 
 /** Settings of a run, fixed when it starts; rounds and budget can be raised by steering. */
 export interface Options {
@@ -20,6 +20,16 @@ export interface Options {
   readonly batches: 'shuffled' | 'failures'
   /** Generations per holdout problem. */
   readonly draws: number
+  /**
+   * The seed gets so many instead, 2 or more; where its answers then vary much more than problems do, `draws` is doubled. Undefined = not
+   * measured.
+   */
+  readonly probe?: number
+  /**
+   * Edits are scored `block` rollouts at a time, until they are shown to be worse than the best; `alpha` = most probable share of edits for
+   * which that is wrong. Undefined = all are scored to the end.
+   */
+  readonly racing?: { readonly alpha: number; readonly block: number }
   /** Generations per test problem. */
   readonly testDraws: number
   /** Stop after so many settled rounds without a better holdout score; 0 = never. */
@@ -52,6 +62,11 @@ export interface Plan {
   readonly upTo: number
 }
 
+/** What the seed's score showed, and the generations a problem that were chosen by it. */
+export interface Noise extends Variances {
+  readonly draws: number
+}
+
 /** What a round brought; `memo` = what its method wants to find again in later rounds. */
 export type Outcome = (
   | {
@@ -60,6 +75,8 @@ export type Outcome = (
       readonly context: Context
       readonly score: Score
       readonly copied?: readonly string[]
+      /** Of the seed, where it was measured. */
+      readonly noise?: Noise
     }
   | { readonly kind: 'rejected'; readonly parent: number; readonly reason: string; readonly context: Context }
   | { readonly kind: 'invalid'; readonly parent: number; readonly reason: string }
@@ -96,6 +113,8 @@ export interface Result {
   /** Fresh problems on which the best were scored again, pooled mean by node id. */
   readonly confirmed?: Readonly<Record<string, number>>
   readonly choice: Options['choice']
+  /** What the generations per holdout problem were chosen by, if it was measured. */
+  readonly noise?: Noise
   /** Test problems asked for; fewer were scored if the budget ended (`gain.n`). */
   readonly asked: number
   /** Score per test problem, for the table of fixed and broken ones. */

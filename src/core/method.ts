@@ -4,7 +4,9 @@ import type { Context } from './context.ts'
 import type { Edit, Evolver } from './evolver.ts'
 import type { Options, Outcome, Plan } from './facts.ts'
 import type { Node, Observation } from './observation.ts'
-import type { Rollout, Score } from './score.ts'
+import { bounds, isBelow } from './racing.ts'
+import { rng, shuffle } from './rng.ts'
+import { mean, type Rollout, type Score, scoreOf } from './score.ts'
 import type { State } from './state.ts'
 import type { Split } from './task.ts'
 
@@ -61,11 +63,69 @@ export interface View {
   readonly edits: State['edits']
 }
 
-/** Scores a context on the holdout. */
+/** Scores a context on the holdout: an edit only until it has lost the race against the best of when the round was planned. */
 export function* scoreHoldout(view: View, context: Context): Ask<Score> {
-  const { splits, draws } = view.options
+  const { plan, best, options } = view
+  const { splits, draws, racing } = options
+  if (racing && best && plan.kind === 'edit') return yield* race(view, context, { best, racing })
   const [answer] = yield [{ kind: 'evaluate', role: 'holdout', context, ids: splits.holdout, draws: [0, draws] }]
   return scoreIn(answer)
+}
+
+interface Race {
+  /** Fully scored. */
+  readonly best: Node
+  readonly racing: NonNullable<Options['racing']>
+}
+
+/** Scores in random order, a block at a time; each rollout is compared with the best's measured mean on the same problem. */
+function* race({ plan, options }: View, context: Context, { best, racing }: Race): Ask<Score> {
+  const { seed, draws, splits } = options
+  const cells = shuffle(cellsOf(splits.holdout, draws), rng(seed, plan.round, JSON.stringify(context), 'race'))
+  const done: (Cell & Pick<Rollout, 'score'>)[] = []
+  for (;;) {
+    done.push(...(yield* roll(context, cells.slice(done.length, done.length + racing.block))))
+    const inOrder = done.toSorted((a, b) => a.at - b.at)
+    if (done.length === cells.length) return scoreOf(inOrder, draws)
+    const differences = done.map((r) => r.score - best.score.per[r.exampleId]!)
+    if (!isBelow(differences, cells.length, racing.alpha)) continue
+    const absolute = (difference: number): number => Math.min(1, Math.max(0, best.score.mean + difference))
+    const [low, high] = bounds(differences, cells.length, racing.alpha)
+    return {
+      ...scoreOf(inOrder, draws, false),
+      mean: absolute(mean(differences)),
+      interval: [absolute(low), absolute(high)],
+      n: done.length,
+    }
+  }
+}
+
+/** One generation of one problem; `at` = its place when each problem's generations are listed after each other. */
+interface Cell {
+  readonly exampleId: string
+  readonly draw: number
+  readonly at: number
+}
+
+/** All generations of all problems. */
+export function cellsOf(ids: readonly string[], draws: number): readonly Cell[] {
+  return ids.flatMap((exampleId, i) => Array.from({ length: draws }, (_, draw) => ({ exampleId, draw, at: i * draws + draw })))
+}
+
+/** Rollouts on the holdout, one a cell, made at the same time; asked for by generation. */
+export function* roll(context: Context, cells: readonly Cell[]): Ask<readonly (Cell & Pick<Rollout, 'score'>)[]> {
+  const generations = [...Map.groupBy(cells, (cell) => cell.draw)]
+  const answers = yield generations.map(
+    ([draw, some]): Command => ({
+      kind: 'evaluate',
+      role: 'holdout',
+      context,
+      ids: some.map((cell) => cell.exampleId),
+      draws: [draw, draw + 1],
+    }),
+  )
+  const scores = new Map(generations.map(([draw], i) => [draw, scoreIn(answers[i]).per]))
+  return cells.map((cell) => ({ ...cell, score: scores.get(cell.draw)![cell.exampleId]! }))
 }
 
 /** How a context does on the batch of this round; with the reference context beside it if the run wants that. */

@@ -105,11 +105,16 @@ interface Round {
 async function playRound(s: State, { method, o, plan, ports, signal, resumed }: Round): Promise<readonly Fact[]> {
   const entries = resumed ? await ports.journal.read(plan.round) : []
   const round = play(s, method, o, plan)
+  // What breaks one command ends those beside it. The budget does not: what it still admits is kept.
+  const broken = new AbortController()
+  const either = AbortSignal.any([signal, broken.signal])
   let turn = round.next()
   for (let i = 0; !turn.done; i++) {
     const answers = turn.value.map((command, k) => {
       const key = `${plan.round}.${i}.${k}`
-      return ports.perform(command, { round: plan.round, key, recorded: below(entries, key), signal })
+      const answer = ports.perform(command, { round: plan.round, key, recorded: below(entries, key), signal: either })
+      answer.catch((error: unknown) => error instanceof BudgetError || broken.abort(error))
+      return answer
     })
     turn = round.next(await allOrFirstError(answers))
   }

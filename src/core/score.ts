@@ -12,12 +12,16 @@ export interface Rollout extends Shown {
 export interface Score {
   /** Mean score per example id, in [0, 1]. */
   readonly per: Readonly<Record<string, number>>
-  /** Mean over examples. */
+  /** Mean over examples; where a race was lost, the mean of what it was raced against plus the mean difference from it. */
   readonly mean: number
-  /** Generations per example. */
+  /** Generations per example; some have fewer, or none, where scoring was cut short. */
   readonly draws: number
   /** False = scoring was cut short: selectable, never returned as best. */
   readonly full: boolean
+  /** Of a lost race: where the mean of all rollouts would lie, an interval that holds whenever it is looked at. */
+  readonly interval?: readonly [low: number, high: number]
+  /** Rollouts made before a race was lost. */
+  readonly n?: number
 }
 
 export function mean(values: readonly number[]): number {

@@ -7,10 +7,11 @@ import { addCost, type Cost, exceeded, scaleCost } from './budget.ts'
 import { close } from './close.ts'
 import type { Context } from './context.ts'
 import type { Fact, Options, Outcome, Plan, Spent } from './facts.ts'
-import { type Answer, type Ask, type Command, type Method, scoreHoldout, type View } from './method.ts'
+import { type Answer, type Ask, type Command, cellsOf, type Method, roll, scoreHoldout, type View } from './method.ts'
 import { rng, shuffle } from './rng.ts'
-import type { Score } from './score.ts'
+import { type Score, scoreOf } from './score.ts'
 import { addSpent, noSpent, type State } from './state.ts'
+import { isNoisy, variances } from './statistics.ts'
 
 /** What the world outside the facts says about the budget: spend of lost calls, and whether the minutes are used up. */
 export interface Limits {
@@ -70,10 +71,11 @@ function outOfBudget(s: State, o: Options, limits: Limits): Fact | undefined {
   return unit && { kind: 'stopped', why: 'budget', detail: unit }
 }
 
-/** Expected cost of a plan, from the means seen so far in this run. */
+/** Cost of a plan, from the means seen so far in this run; scoring that is cut short costs less. */
 export function expectedCost(s: State, o: Options, kind: Plan['kind']): Cost {
   if (kind === 'close') return closingCost(s, o)
-  const holdout = o.splits.holdout.length * o.draws
+  const n = o.splits.holdout.length
+  const holdout = n * (kind === 'seed' && o.probe !== undefined ? Math.max(o.probe, 2 * o.draws) : s.draws)
   const batch = Math.min(o.batch, o.splits.train.length) * (o.reference ? 2 : 1)
   return kind === 'edit' ? costOf(s, o, holdout + batch, 1) : costOf(s, o, holdout, 0)
 }
@@ -137,7 +139,7 @@ export function viewOf(s: State, o: Options, plan: Plan): View {
   for (let n = node; n; n = s.nodes[n.parents[0] ?? -1]) history.unshift({ context: n.context, score: n.score.mean })
   const past = s.edits.slice(0, plan.upTo)
   const earlier = node ? past.filter((e) => e.parent === node.id).map((e) => e.tried) : []
-  return { plan, options: o, from, best: s.nodes[plan.best ?? -1], history, earlier, edits: past }
+  return { plan, options: { ...o, draws: s.draws }, from, best: s.nodes[plan.best ?? -1], history, earlier, edits: past }
 }
 
 /** Plays one plan: yields commands, takes their answers, returns its facts; the last says what it cost. */
@@ -182,5 +184,34 @@ function costIn(command: Command, answer: Answer): Spent {
 /** Round 0, and contexts written by hand: only scored. */
 function* plant(view: View): Ask<readonly Outcome[]> {
   const context = view.plan.context ?? view.options.context
+  const { probe } = view.options
+  if (view.plan.kind === 'seed' && probe !== undefined) return [yield* measured(view, probe)]
   return [{ kind: 'scored', parents: view.plan.from, context, score: yield* scoreHoldout(view, context) }]
+}
+
+/** The seed's score, and from it how noisy answers are; it has the generations that children will have, or more. */
+function* measured({ plan, options }: View, probe: number): Ask<Outcome> {
+  const { context, draws, splits } = options
+  const first = Math.max(probe, draws)
+  const cells = cellsOf(splits.holdout, 2 * first)
+  const rolled = [
+    ...(yield* roll(
+      context,
+      cells.filter((cell) => cell.draw < first),
+    )),
+  ]
+  const generations = Map.groupBy(rolled, (r) => r.draw)
+  const found = variances([...generations.values()].map((some) => Object.fromEntries(some.map((r) => [r.exampleId, r.score]))))
+  const noise = { ...found, draws: isNoisy(found) ? 2 * draws : draws }
+  rolled.push(
+    ...(yield* roll(
+      context,
+      cells.filter((cell) => cell.draw >= first && cell.draw < noise.draws),
+    )),
+  )
+  const score = scoreOf(
+    rolled.toSorted((a, b) => a.at - b.at),
+    Math.max(first, noise.draws),
+  )
+  return { kind: 'scored', parents: plan.from, context, score, noise }
 }

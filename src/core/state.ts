@@ -1,6 +1,6 @@
 // The state of a search and the fold that makes it from facts; `apply` is its only writer.
 import { addCost, type Budget, noCost } from './budget.ts'
-import type { Fact, Options, Outcome, Plan, Result, Spent, Steer, StopReason } from './facts.ts'
+import type { Fact, Noise, Options, Outcome, Plan, Result, Spent, Steer, StopReason } from './facts.ts'
 import type { Node, Tried } from './observation.ts'
 import { Tree } from './tree.ts'
 
@@ -17,6 +17,10 @@ export interface State {
   /** Wishes not yet planned. */
   readonly wishes: (Steer & { wish: 'branch' | 'add' })[]
   best: Node | undefined
+  /** What the seed's score showed, if it was measured. */
+  noise: Noise | undefined
+  /** Generations per holdout problem. */
+  draws: number
   planned: number
   editsPlanned: number
   settledSinceGain: number
@@ -52,6 +56,8 @@ export function start(o: Options): State {
     flagged: new Set(),
     wishes: [],
     best: undefined,
+    noise: undefined,
+    draws: o.draws,
     planned: -1,
     editsPlanned: 0,
     settledSinceGain: 0,
@@ -126,6 +132,10 @@ function applyNode(s: State, fact: Outcome & { kind: 'scored' } & { round: numbe
   s.nodes.push(node)
   s.tree.insert(node.score.mean)
   if (fact.copied) s.flagged.add(node.id)
+  if (fact.noise) {
+    s.noise = fact.noise
+    s.draws = fact.noise.draws
+  }
   const parent = s.nodes[fact.parents[0] ?? -1]
   if (parent) {
     const [before, after] = [parent.score.mean, node.score.mean]

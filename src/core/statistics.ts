@@ -68,6 +68,28 @@ export function smallestGain({ n, draws, sd }: { n: number; draws: number; sd?: 
   return Math.min(1, (studentQuantile(0.975, n - 1) * s) / Math.sqrt(n))
 }
 
+/** Variance of one answer's score about its problem's mean, and of the problems' means. */
+export interface Variances {
+  readonly within: number
+  readonly between: number
+}
+
+/** One-way analysis of variance. `generations` = the same problems' scores, once a generation; two of each or more. @throws {RangeError} */
+export function variances(generations: readonly Per[]): Variances {
+  const g = generations.length
+  const ids = Object.keys(generations[0] ?? {})
+  if (g < 2 || ids.length < 2) throw new RangeError(`expected 2 generations of 2 problems or more, got ${g} of ${ids.length}`)
+  for (const per of generations) checkSame(ids, per)
+  const scores = ids.map((id) => generations.map((per) => per[id]!)) // [problem][generation]
+  const within = mean(scores.map((s) => deviation(s) ** 2))
+  return { within, between: Math.max(0, deviation(scores.map(mean)) ** 2 - within / g) }
+}
+
+/** Whether answers vary so much more than problems do that two generations a problem are worth their calls. */
+export function isNoisy({ within, between }: Variances): boolean {
+  return within > 2 * between
+}
+
 /**
  * Score of the choice, nearly honest: choose the best of the nodes on k − 1 folds of the problems, score it on the other, mean over
  * folds. Undefined with fewer than two folds or problems. All nodes must be fully scored. @throws {RangeError} if their problems differ.

@@ -101,7 +101,7 @@ export function renderTree(tree: ReferenceTree): Readonly<Record<string, unknown
 
 /**
  * A run's nodes as a reference tree: a context of several parts becomes one text, a merge keeps its first parent, 'newest' becomes
- * 'deepest'. Nodes in id order; `visits` by id.
+ * 'deepest', and the summary of a node whose scoring was cut short says so. Nodes in id order; `visits` by id.
  */
 export function referenceTree(
   nodes: readonly Node[],
@@ -112,7 +112,9 @@ export function referenceTree(
     const parent = n.parents[0]
     const depth = parent === undefined ? 0 : (depths.get(parent) ?? 0) + 1
     depths.set(n.id, depth)
-    const logs = { conversation: null, summary: null, history: null, evolvePrompt: null }
+    const { full, n: rollouts, interval } = n.score
+    const summary = full ? null : { cut_short: true, ...(rollouts !== undefined && { rollouts }), ...(interval && { interval }) }
+    const logs = { conversation: null, summary, history: null, evolvePrompt: null }
     const instructions = contextText(n.context)
     return { id: n.id, parent, depth, visits: visits(n.id), performance: n.score.mean, round: n.round, instructions, ...logs }
   })
