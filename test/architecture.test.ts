@@ -88,6 +88,7 @@ const homes: Readonly<Record<string, string>> = {
   '@ai-sdk/openai-compatible': 'models',
   '@pydantic/genai-prices': 'models',
   '@opentelemetry/api': 'models',
+  '@bufbuild/protobuf': 'engines',
   'node-llama-cpp': 'models',
   pg: 'stores',
   kysely: 'stores',
@@ -203,7 +204,7 @@ const dependencies = manifest.dependencies
 const declared = { ...manifest.devDependencies, ...manifest.peerDependencies, ...dependencies }
 
 function isOptional(name: string): boolean {
-  return name === 'pg' || name === 'node-llama-cpp' || name.startsWith('@ai-sdk/')
+  return name === 'pg' || name === 'node-llama-cpp' || name === '@bufbuild/protobuf' || name.startsWith('@ai-sdk/')
 }
 
 function isHeavy(name: string): boolean {
