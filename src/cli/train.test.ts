@@ -13,8 +13,8 @@ test('a training is told in lines: settings, every tenth step with the time left
   const options = { ...settings, maxTokens: 48, passes: 1, adam: { learningRate: 1e-3 }, advantage: {}, curriculum: {} }
   const facts: TrainFinchFact[] = [
     { kind: 'set', settings },
-    { kind: 'grown', states: 64, before: 0.3214, invalid: 0.03 },
-    { kind: 'began', options, states: 64, steps: 20 },
+    { kind: 'grown', step: 0, states: 64, before: 0.3214, invalid: 0.03 },
+    { kind: 'began', options, steps: 20 },
     ...Array.from({ length: 20 }, (_, i) => step(i + 1)),
     { kind: 'looked', step: 20, dev: 0.5, checkpoint: 'x', isBest: true },
     { kind: 'ended', why: 'done', best: { step: 20, checkpoint: 'x' } },

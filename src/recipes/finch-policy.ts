@@ -1,6 +1,7 @@
 // The embedded policy of Finch: a transformer of 0.4 million weights that reads the compact prompt and writes line edits, and the
 // checkpoint it begins from (made by scripts/warm-start.ts, not trained by any reward).
 import { fileURLToPath } from 'node:url'
+import { ConfigError } from '../core/errors.ts'
 import type { Message, Model, Params } from '../core/model.ts'
 import { type JaxEngine, jaxEngine } from '../engines/jax/jax-engine.ts'
 import { answerTokens, promptTokens, vocabulary } from '../tasks/finch/policy-prompt.ts'
@@ -30,6 +31,23 @@ export function finchEngine(options: FinchEngineOptions = {}): Promise<JaxEngine
     ...{ pieces: vocabulary, layers: 2, width: 96, heads: 4, shifts: 3 },
     ...{ context: lengths.prompt + lengths.answer, lengths: Object.values(lengths) },
   })
+}
+
+/**
+ * Whether an engine's policy can read and write Finch at all.
+ * @throws {ConfigError} if its vocabulary spells Finch in single bytes, or its context is too short for a prompt and its answer.
+ */
+export function checkPolicy({ tokenizer, shape }: JaxEngine): void {
+  const strange = vocabulary.find((piece) => tokenizer.encode(piece).length !== 1)
+  if (strange !== undefined) {
+    const byted = (100 * tokenizer.byteShare(vocabulary.join(''))).toFixed(0)
+    throw new ConfigError(
+      `this policy's vocabulary can't spell Finch: ${JSON.stringify(strange)} is no token of it, ${byted} % would be single bytes; take a policy of Finch`,
+    )
+  }
+  const needed = lengths.prompt + lengths.answer
+  if (shape.context < needed)
+    throw new ConfigError(`this policy's context of ${shape.context} tokens is too short for Finch, which needs ${needed}`)
 }
 
 /** One answer of the policy to a prompt, as text. */

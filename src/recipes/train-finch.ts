@@ -9,16 +9,16 @@ import { mean } from '../core/score.ts'
 import type { JaxEngine } from '../engines/jax/jax-engine.ts'
 import { type Company, createCompany } from '../tasks/finch/company.ts'
 import type { SetName } from '../tasks/finch/domains.ts'
-import { perfectNotes } from '../tasks/finch/editors.ts'
+import { type Format, perfectNotes } from '../tasks/finch/editors.ts'
 import { finchHash } from '../tasks/finch/hash.ts'
 import { type ActorName, part } from '../tasks/finch/parameters.ts'
 import { expectedScore, type RewardName } from '../tasks/finch/reward.ts'
 import { companiesIn } from '../tasks/finch/sets.ts'
 import { type AdvantageOptions, grpo } from '../train/advantage.ts'
-import { type CurriculumOptions, statesOf } from '../train/curriculum.ts'
+import type { CurriculumOptions } from '../train/curriculum.ts'
 import { type TrainFact, type TrainOptions, train } from '../train/train.ts'
-import { finchWriter } from './finch.ts'
-import { policyParams } from './finch-policy.ts'
+import { finchViolation, finchWriter } from './finch.ts'
+import { checkPolicy, policyParams } from './finch-policy.ts'
 import { type FinchTree, type GrowOptions, growTree, holdoutScore } from './finch-tree.ts'
 
 /** What an edit's tokens are told, by name: `delta` is the paper's, `grpo` its ablation. */
@@ -39,13 +39,18 @@ export interface TrainFinchOptions {
   readonly steps?: number
   readonly reward?: RewardName
   readonly advantage?: AdvantageName
+  /** What the entropy of the policy counts in the loss; 0 = nothing. */
+  readonly entropy?: number
   readonly learningRate?: number
+  /** How edits are written. Whole rewrites need a policy that was warm-started to write them. */
+  readonly writer?: Format
   /** States a step, and rollouts of each. */
   readonly states?: number
   readonly rollouts?: number
-  /** Trees that the policy grows before it learns, and edits of each. */
+  /** Trees that the policy grows before it learns, and edits of each; grown again after every `refresh` steps, 0 = never. */
   readonly trees?: number
   readonly rounds?: number
+  readonly refresh?: number
   readonly order?: NonNullable<CurriculumOptions['order']>
   /** Development companies, and steps between looks at them. */
   readonly dev?: number
@@ -55,11 +60,7 @@ export interface TrainFinchOptions {
 /** The settings of a training, all of them: what a resumed one must share. */
 export type TrainFinchSettings = Required<TrainFinchOptions> & { readonly finch: string; readonly from: string }
 
-export type TrainFinchFact =
-  | { readonly kind: 'set'; readonly settings: TrainFinchSettings }
-  /** Before the first step: how many states the trees left, their mean score, and the share of invalid edits. */
-  | { readonly kind: 'grown'; readonly states: number; readonly before: number; readonly invalid: number }
-  | TrainFact
+export type TrainFinchFact = { readonly kind: 'set'; readonly settings: TrainFinchSettings } | TrainFact
 
 /** The recipe of docs/guide/train-a-policy.md. */
 export const trainFinchDefaults: Required<TrainFinchOptions> = {
@@ -67,9 +68,11 @@ export const trainFinchDefaults: Required<TrainFinchOptions> = {
   steps: 150,
   reward: 'expected',
   advantage: 'leave-one-out',
+  entropy: 0,
   learningRate: 1e-3,
+  writer: 'lines',
   ...{ states: 16, rollouts: 8 },
-  ...{ trees: 96, rounds: 8 },
+  ...{ trees: 96, rounds: 8, refresh: 0 },
   order: 'random',
   ...{ dev: 32, every: 25 },
 }
@@ -77,16 +80,17 @@ export const trainFinchDefaults: Required<TrainFinchOptions> = {
 /**
  * Trains an engine whose folder is `folder`, beginning with the weights it has; facts are appended to `folder/facts.jsonl`. One that is
  * there is gone on with, and its last facts come again.
- * @throws {ConfigError} on settings other than those of the facts that are there.
+ * @throws {ConfigError} on settings other than those of the facts that are there, on too few states, and on a policy of another task.
  */
 export async function* trainFinch(
   engine: JaxEngine,
   folder: string,
   { signal, ...options }: TrainFinchOptions & { readonly signal?: AbortSignal } = {},
 ): AsyncGenerator<TrainFinchFact> {
-  const policy = await engine.policy()
-  const settings: TrainFinchSettings = { ...trainFinchDefaults, ...options, finch: finchHash(), from: policy.name }
-  const { seed, reward, dev: devCompanies, trees, rounds } = settings
+  checkPolicy(engine)
+  const from = (await engine.policy()).name
+  const settings: TrainFinchSettings = { ...trainFinchDefaults, ...options, finch: finchHash(), from }
+  const { seed, reward, writer, dev: devCompanies, trees, rounds } = settings
   const file = join(folder, 'facts.jsonl')
   const past = kept(readFacts(file), settings)
   mkdirSync(folder, { recursive: true })
@@ -97,28 +101,23 @@ export async function* trainFinch(
   }
 
   const companies = companiesIn('train', trees, seed).map(createCompany)
-  const dev = devRoad(devCompanies, signal)
+  const dev = devRoad(devCompanies, writer, signal)
   try {
-    const grown = await growAll(companies, policy, { rounds, seed, reward, ...(signal && { signal }) })
-    const states = statesOf(grown)
-    if (past.length === 0) {
-      yield note({ kind: 'set', settings })
-      const before = mean(states.map((s) => s.before))
-      yield note({ kind: 'grown', states: states.length, before, invalid: mean(grown.map((t) => t.invalid)) / rounds })
-    }
+    if (past.length === 0) yield note({ kind: 'set', settings })
     const by = new Map(companies.map((company) => [company.name, company]))
     const facts = train(
       trainOptions(settings),
       {
         engine,
-        writer: finchWriter(),
-        states,
+        writer: finchWriter(writer),
+        grow: (policy, step) => growAll(companies, policy, { rounds, seed, step, reward, writer, ...(signal && { signal }) }),
+        check: (context, { observation }) => finchViolation(observation.node.context, context),
         // Each state's task is one of these companies.
         score: async (context, { task }) => holdoutScore(by.get(task)!, String(context[part]), { reward, seed }),
         dev: (of) => dev.look(of),
         ...(signal && { signal }),
       },
-      past.filter((f): f is TrainFact => f.kind !== 'set' && f.kind !== 'grown'),
+      past.filter((f): f is TrainFact => f.kind !== 'set'),
     )
     for await (const fact of facts) {
       yield note(fact)
@@ -137,15 +136,21 @@ function trainOptions(s: TrainFinchSettings): TrainOptions {
     seed: s.seed,
     ...{ states: s.states, rollouts: s.rollouts, maxSteps: s.steps, passes: s.steps, every: s.every },
     maxTokens: policyParams.maxTokens,
+    ...(s.refresh > 0 && { refresh: s.refresh }),
     adam: { learningRate: s.learningRate },
+    loss: { kind: 'ppo', low: 0.2, high: 0.2, ...(s.entropy > 0 && { entropy: s.entropy }) },
     advantage: advantageOf[s.advantage],
     curriculum: { order: s.order },
   }
 }
 
 /** Trees of several companies, grown side by side. */
-export function growAll(companies: readonly Company[], policy: Model, options: GrowOptions): Promise<readonly FinchTree[]> {
-  const writer = finchWriter()
+export function growAll(
+  companies: readonly Company[],
+  policy: Model,
+  { writer: format, ...options }: GrowOptions & { readonly writer?: Format },
+): Promise<readonly FinchTree[]> {
+  const writer = finchWriter(format)
   return Promise.all(companies.map((company) => growTree(company, policy, writer, options)))
 }
 
@@ -181,13 +186,17 @@ export function sharesOf(trees: readonly FinchTree[], ends: readonly Ends[], rou
 const devRounds = 5
 
 /** How a policy does on companies of the set: the share of the way, a mean over the first five rounds of a tree. */
-function devRoad(count: number, signal: AbortSignal | undefined): Disposable & { look(policy: Model): Promise<number> } {
+function devRoad(
+  count: number,
+  writer: Format,
+  signal: AbortSignal | undefined,
+): Disposable & { look(policy: Model): Promise<number> } {
   const set: SetName = 'dev'
   const companies = companiesIn(set, count).map(createCompany)
   const ends = companies.map((company) => endsOf(company))
   return {
     async look(policy) {
-      const trees = await growAll(companies, policy, { rounds: devRounds, seed: 0, ...(signal && { signal }) })
+      const trees = await growAll(companies, policy, { rounds: devRounds, seed: 0, writer, ...(signal && { signal }) })
       return mean(sharesOf(trees, ends, devRounds).map((curve) => mean(curve.slice(1))))
     },
     [Symbol.dispose]: () => {
@@ -200,11 +209,17 @@ function line(fact: TrainFinchFact): string {
   return `${JSON.stringify(fact)}\n`
 }
 
-/** The facts of a file; a last line that was cut off is no fact. */
+/** The facts of a file; a last line that was cut off is no fact. @throws {ConfigError} if they are not those of a training. */
 export function readFacts(file: string): readonly TrainFinchFact[] {
   if (!existsSync(file)) return []
   const whole = readFileSync(file, 'utf8').split('\n').slice(0, -1)
-  return whole.map((text) => JSON.parse(text) as TrainFinchFact) // written above
+  try {
+    const facts = whole.map((text) => JSON.parse(text) as TrainFinchFact) // written above, if this is such a file
+    if (facts.length === 0 || facts[0]?.kind === 'set') return facts
+  } catch (cause) {
+    if (!(cause instanceof SyntaxError)) throw cause
+  }
+  throw new ConfigError(`${file} is not the record of a training: give another folder`)
 }
 
 /** The facts up to the last checkpoint: those after it will come again. */
@@ -212,12 +227,17 @@ function kept(facts: readonly TrainFinchFact[], settings: TrainFinchSettings): r
   const first = facts[0]
   if (first?.kind === 'set') {
     for (const [name, now] of Object.entries(settings)) {
-      const then = Object.entries(first.settings).find(([key]) => key === name)?.[1]
+      const then = Object.entries({ ...trainFinchDefaults, ...first.settings }).find(([key]) => key === name)?.[1]
       if (!isDeepStrictEqual(then, now))
         throw new ConfigError(
           `the training began with ${name} ${JSON.stringify(then)}, this is ${JSON.stringify(now)}: give another folder`,
         )
     }
   }
-  return facts.slice(0, facts.findLastIndex((fact) => fact.kind === 'looked') + 1)
+  const kept = facts.slice(0, facts.findLastIndex((fact) => fact.kind === 'looked') + 1)
+  for (const fact of kept) {
+    if (fact.kind === 'looked' && !existsSync(fact.checkpoint))
+      throw new ConfigError(`the checkpoint ${fact.checkpoint} is gone: put it back, or give another folder`)
+  }
+  return kept
 }

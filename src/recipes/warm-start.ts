@@ -2,10 +2,13 @@
 import type { Group } from '../core/engine.ts'
 import type { JaxEngine } from '../engines/jax/jax-engine.ts'
 import { end } from '../engines/jax/tokenizer.ts'
+import type { Format } from '../tasks/finch/editors.ts'
 import { companiesIn } from '../tasks/finch/sets.ts'
 import { type Demonstration, demonstrations } from './finch.ts'
 
 export interface WarmStartOptions {
+  /** How the demonstrator writes; the policy will be able to write no other way. */
+  readonly writer?: Format
   /** Of the companies and of what the demonstrator does. */
   readonly seed?: number
   readonly steps?: number
@@ -23,10 +26,10 @@ export interface WarmStartStep {
 
 /** Trains on demonstrations, each seen once; the learning rate rises over 20 steps and falls over the last 30 %. */
 export async function* warmStart(engine: JaxEngine, options: WarmStartOptions = {}): AsyncGenerator<WarmStartStep> {
-  const { seed = 0, steps = 500, prompts = 16, each = 4, learningRate = 2e-3 } = options
+  const { writer: format = 'lines', seed = 0, steps = 500, prompts = 16, each = 4, learningRate = 2e-3 } = options
   const edits = 6 // as many prompts a company
   const companies = companiesIn('train', Math.ceil((steps * prompts) / edits), seed)
-  const shown = demonstrations({ companies, seed, edits, each })
+  const shown = demonstrations({ companies, format, seed, edits, each })
   for (let step = 1; step <= steps; step++) {
     const groups = Array.from({ length: prompts }, () => groupOf(engine, shown.next().value))
     const { nll = Number.NaN } = await engine.forwardBackward(groups, { kind: 'cross_entropy' })

@@ -10,7 +10,7 @@ function asked(n: Node, text = `prompt of ${n.id}`): Grown['asked'][number] {
   return { observation, prompt: [{ role: 'user', content: text }] }
 }
 const nodes = [node(0, 0.3), node(1, 0.6), node(2, 0.5)]
-const states = statesOf([{ task: 'a', nodes, asked: nodes.map((n) => asked(n)) }])
+const states = statesOf([{ task: 'a', nodes, asked: nodes.map((n) => asked(n)), invalid: 0 }])
 const before = (list: readonly State[]): number[] => list.map((s) => s.before)
 
 test("the potential of a state is its tree's best score minus its own", () => {
@@ -19,8 +19,8 @@ test("the potential of a state is its tree's best score minus its own", () => {
 
 test('the same prompt is kept once, the first time', () => {
   const twice = statesOf([
-    { task: 'a', nodes, asked: [asked(nodes[0]!, 'same'), asked(nodes[1]!, 'same')] },
-    { task: 'b', nodes, asked: [asked(nodes[2]!, 'same'), asked(nodes[2]!, 'other')] },
+    { task: 'a', nodes, asked: [asked(nodes[0]!, 'same'), asked(nodes[1]!, 'same')], invalid: 0 },
+    { task: 'b', nodes, asked: [asked(nodes[2]!, 'same'), asked(nodes[2]!, 'other')], invalid: 0 },
   ])
   expect(twice.map((s) => [s.task, s.before])).toEqual([
     ['a', 0.3],

@@ -20,6 +20,8 @@ export interface Grown {
   readonly task: string
   readonly nodes: readonly Node[]
   readonly asked: readonly { readonly observation: Observation; readonly prompt: readonly Message[] }[]
+  /** How many of the edits asked for could not be used. */
+  readonly invalid: number
 }
 
 /** The states of trees, each prompt once. */

@@ -4,7 +4,7 @@ import { EngineError, NotFiniteError } from '../core/errors.ts'
 import type { Writer } from '../core/evolver.ts'
 import type { Message, Model, TokenCompletion } from '../core/model.ts'
 import { rng } from '../core/rng.ts'
-import type { State } from './curriculum.ts'
+import type { Grown } from './curriculum.ts'
 import { type TrainFact, type TrainOptions, type TrainPorts, train } from './train.ts'
 
 /** Edits to choose from: the third and fourth help, the first can't be read. */
@@ -12,7 +12,7 @@ const choices = ['no tags', 'worse', 'better', 'best']
 const worth: Readonly<Record<string, number>> = { worse: 0.2, better: 0.6, best: 0.9 }
 
 /** A policy of one softmax over four answers a prompt; its gradient is written out by hand. */
-function toyEngine(): Engine & { readonly logits: Map<number, number[]>; saves: number } {
+function toyEngine(): Engine & { readonly logits: Map<number, number[]>; readonly given: Group[][]; saves: number } {
   const logits = new Map<number, number[]>()
   const saved = new Map<string, string>()
   let gathered = new Map<number, number[]>()
@@ -26,9 +26,11 @@ function toyEngine(): Engine & { readonly logits: Map<number, number[]>; saves: 
   const engine = {
     name: 'toy',
     logits,
+    given: [] as Group[][],
     saves: 0,
     async forwardBackward(groups: readonly Group[], loss: Loss) {
       expect(loss).toEqual({ kind: 'ppo', low: 0.2, high: 0.2 })
+      engine.given.push([...groups])
       const rollouts = groups.flatMap((g) => g.rollouts.map((r) => ({ prompt: g.prompt[0]!, ...r })))
       for (const { prompt, tokens, logprobs, advantages } of rollouts) {
         const p = chances(prompt)
@@ -89,13 +91,19 @@ const writer: Writer = {
   },
 }
 
-function state(i: number): State {
-  const score = { per: {}, mean: 0.5, draws: 1, full: true }
-  const node = { id: i, parents: [], round: i, context: { rules: `old ${i}` }, score }
-  const observation = { node, seen: { ...score, rollouts: [] }, history: [], earlier: [], rules: {} }
-  return { task: 't', observation, prompt: [{ role: 'user', content: String(i) }], before: 0.5, potential: 0.4 }
+/** A tree whose nodes scored so much, each edited once; the n-th prompt is n. */
+function tree(scores: readonly number[]): Grown {
+  const nodes = scores.map((mean, id) => {
+    const score = { per: {}, mean, draws: 1, full: true }
+    return { id, parents: [], round: id, context: { rules: `old ${id}` }, score }
+  })
+  const asked = nodes.map((node): Grown['asked'][number] => {
+    const observation = { node, seen: { ...node.score, rollouts: [] }, history: [], earlier: [], rules: {} }
+    return { observation, prompt: [{ role: 'user', content: String(node.id) }] }
+  })
+  return { task: 't', nodes, asked, invalid: 0 }
 }
-const states = Array.from({ length: 8 }, (_, i) => state(i))
+const eight = tree(Array(8).fill(0.5))
 const options: TrainOptions = {
   seed: 3,
   states: 4,
@@ -110,7 +118,7 @@ function ports(engine: Engine, more: Partial<TrainPorts> = {}): TrainPorts {
   return {
     engine,
     writer,
-    states,
+    grow: async () => [eight],
     score: async (context) => worth[String(context.rules)]!,
     dev: async (policy) => {
       const drawn = await policy.sample([{ role: 'user', content: '0' }], {
@@ -168,6 +176,65 @@ test('killed after any fact and resumed, it brings the same facts and ends with 
   }
 })
 
+/** Trees that show which policy grew them: the scores of their nodes are what its draws are worth. */
+const telling: TrainPorts['grow'] = async (policy, step) => {
+  const drawn = await policy.sample([{ role: 'user', content: '3' }], { maxTokens: 8, n: 8, seed: step, temperature: 1, topP: 1 })
+  return [tree(drawn.map(({ text }) => worth[/<prompt>(.*)</.exec(text)?.[1] ?? ''] ?? 0))]
+}
+
+test('with refresh the trees are grown again by the policy as it is, after a look', async () => {
+  const facts = await all(train({ ...options, maxSteps: 12, refresh: 4 }, ports(toyEngine(), { grow: telling })))
+  expect(facts.flatMap((f) => (f.kind === 'grown' || f.kind === 'looked' ? `${f.kind} ${f.step}` : []))).toEqual([
+    'grown 0',
+    'looked 0',
+    'looked 4',
+    'grown 4',
+    'looked 8',
+    'grown 8',
+    'looked 10',
+    'looked 12',
+  ])
+  const means = facts.flatMap((f) => (f.kind === 'grown' ? f.before : []))
+  expect(means[2]).toBeGreaterThan(means[0]!)
+})
+
+test('killed after any fact and resumed, trees that were grown again are those of the policy of then', async () => {
+  const o = { ...options, every: 5, maxSteps: 18, refresh: 7 }
+  const whole = toyEngine()
+  const facts = await all(train(o, ports(whole, { grow: telling })))
+  for (let cut = 3; cut < facts.length; cut++) {
+    const engine = toyEngine()
+    const first: TrainFact[] = []
+    for await (const fact of train(o, ports(engine, { grow: telling }))) {
+      first.push(fact)
+      if (first.length === cut) break
+    }
+    const kept = first.slice(0, first.findLastIndex((f) => f.kind === 'looked') + 1)
+    expect([...kept, ...(await all(train(o, ports(engine, { grow: telling }), kept)))]).toEqual(facts)
+    expect([...engine.logits]).toEqual([...whole.logits])
+  }
+})
+
+test('grown again with too few states, it ends with the best checkpoint', async () => {
+  const grow: TrainPorts['grow'] = async (_, step) => [step === 0 ? eight : tree([0.5, 0.5, 0.5])]
+  const facts = await all(train({ ...options, refresh: 4 }, ports(toyEngine(), { grow })))
+  const detail = 'the trees left 3 states to learn from, and a step takes 4: grow more trees or take fewer a step'
+  expect(facts.at(-1)).toMatchObject({ kind: 'ended', why: 'too few states', detail })
+})
+
+test('every token of an edit is told the change from the score of its own state', async () => {
+  const engine = toyEngine()
+  const grow: TrainPorts['grow'] = async () => [tree([0.1, 0.2, 0.3, 0.4])]
+  await all(train({ ...options, maxSteps: 1 }, ports(engine, { grow })))
+  for (const { prompt, rollouts } of engine.given[0]!) {
+    const before = [0.1, 0.2, 0.3, 0.4][prompt[0]!]!
+    for (const { tokens, advantages } of rollouts) {
+      const after = worth[choices[tokens[0]!]!]
+      expect(advantages[0]).toBeCloseTo(after === undefined ? -1 : after - before, 6)
+    }
+  }
+})
+
 test('it ends when every edit of ten steps was invalid, with the best checkpoint', async () => {
   const deaf: Writer = { ...writer, read: (completion) => ({ kind: 'invalid', reason: 'never', completion }) }
   const facts = await all(train(options, ports(toyEngine(), { writer: deaf })))
@@ -182,6 +249,21 @@ test('a loss that is not finite ends the training and keeps the last good checkp
   expect(facts.at(-1)).toMatchObject({ kind: 'ended', why: 'not finite', detail: 'the loss is not finite' })
 })
 
+test.each(['drawing', 'a look'])('weights that broke, seen while %s, end the training before they are kept', async (where) => {
+  const engine = toyEngine()
+  const broken = async (): Promise<never> => {
+    throw new NotFiniteError('the weights give log-probabilities that are not finite')
+  }
+  const policy = async (): Promise<Model<TokenCompletion>> =>
+    engine.given.length === 10 && where === 'drawing' ? { name: 'toy', sample: broken } : engine.policy()
+  const dev = async (): Promise<number> => (engine.given.length === 10 && where === 'a look' ? broken() : 0.5)
+  const o = { ...options, every: where === 'a look' ? 5 : 4 }
+  const facts = await all(train(o, ports(engine, { dev, engine: { ...engine, policy, save: engine.save } })))
+  expect(facts.at(-1)).toMatchObject({ kind: 'ended', why: 'not finite', best: { step: 0 } })
+  expect(facts.filter((f) => f.kind === 'looked').map((f) => f.step)).not.toContain(10)
+  expect(engine.saves).toBe(facts.filter((f) => f.kind === 'looked').length)
+})
+
 test('an edit that may not follow its context earns -1', async () => {
   const facts = await all(train({ ...options, maxSteps: 1 }, ports(toyEngine(), { check: () => 'too long' })))
   expect(rewards(facts)).toEqual([-1])
@@ -189,6 +271,6 @@ test('an edit that may not follow its context earns -1', async () => {
 
 test('too few states for one step are refused before anything is trained', async () => {
   await expect(all(train({ ...options, states: 9 }, ports(toyEngine())))).rejects.toThrow(
-    '8 states to learn from, and a step takes 9',
+    'the trees left 8 states to learn from, and a step takes 9: grow more trees or take fewer a step',
   )
 })

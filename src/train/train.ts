@@ -1,13 +1,14 @@
 // LSE: trains the policy that writes edits. One step of evolution is a bandit: the state is a context and how it did, the action the next
 // context, the reward the change in score. Source: arXiv:2603.18620, §3.2 and its code.
 //
+//   states = what the untrained policy saw in trees of its own, each prompt once
 //   for each pass over the states, the most promising first:
 //     for each N states:                               G rollouts of each at temperature 1
 //       reward = score after − score before            invalid edit: −1
 //       advantage = reward, for every token            no critic, no KL
 //       PPO-clip, one step of Adam                     on-policy
 //
-// Deviations: none by default; baseline, scale and other rewards are switches (advantage.ts).
+// Deviations: none by default; baseline, scale and other rewards (advantage.ts), entropy and trees grown anew are switches.
 
 import { type Context, sameContext } from '../core/context.ts'
 import type { Adam, Engine, Loss, Metrics } from '../core/engine.ts'
@@ -18,7 +19,7 @@ import { reward } from '../core/reward.ts'
 import { seedOf } from '../core/rng.ts'
 import { mean } from '../core/score.ts'
 import { type AdvantageOptions, advantages, type Earned } from './advantage.ts'
-import { type CurriculumOptions, curriculum, type State } from './curriculum.ts'
+import { type CurriculumOptions, curriculum, type Grown, type State, statesOf } from './curriculum.ts'
 
 export interface TrainOptions {
   readonly seed: number
@@ -26,10 +27,12 @@ export interface TrainOptions {
   readonly states: number
   /** G: rollouts of each state. */
   readonly rollouts: number
-  /** Passes over the states. */
+  /** Passes over the states of the first trees: what the number of steps comes from. */
   readonly passes: number
   /** Ends sooner after so many steps. */
   readonly maxSteps?: number
+  /** Steps after which the trees are grown again, by the policy as it is then; without it they stay. There is a look before. */
+  readonly refresh?: number
   /** Bound of an edit, in tokens. */
   readonly maxTokens: number
   readonly adam: Adam
@@ -46,7 +49,8 @@ export interface TrainOptions {
 export interface TrainPorts {
   readonly engine: Engine
   readonly writer: Writer
-  readonly states: readonly State[]
+  /** Trees of the training tasks; the same for the same policy and step. */
+  readonly grow: (policy: Model<TokenCompletion>, step: number) => Promise<readonly Grown[]>
   /** Why a context may not follow the state's, or undefined. */
   readonly check?: (context: Context, state: State) => string | undefined
   /** Holdout score of a context on the state's task, by the same protocol as `before`; never cut short by racing. */
@@ -58,7 +62,15 @@ export interface TrainPorts {
 
 /** The record of a training, in order: a resumed one brings the same facts again. */
 export type TrainFact =
-  | { readonly kind: 'began'; readonly options: TrainOptions; readonly states: number; readonly steps: number }
+  /** The trees of the policy after `step` steps: how many states they left, their mean score, and the share of invalid edits. */
+  | {
+      readonly kind: 'grown'
+      readonly step: number
+      readonly states: number
+      readonly before: number
+      readonly invalid: number
+    }
+  | { readonly kind: 'began'; readonly options: TrainOptions; readonly steps: number }
   /** `metrics` are of the rollouts, `engine` what the engine says of its loss and its step. */
   | { readonly kind: 'step'; readonly step: number; readonly metrics: Metrics; readonly engine: Metrics }
   | {
@@ -70,69 +82,112 @@ export type TrainFact =
     }
   | {
       readonly kind: 'ended'
-      readonly why: 'done' | 'hopeless' | 'not finite'
+      readonly why: 'done' | 'hopeless' | 'not finite' | 'too few states'
       readonly detail?: string
       readonly best: { readonly step: number; readonly checkpoint: string }
     }
 
 /**
- * Trains. `past` = facts of an earlier life: it goes on from their last checkpoint, and gives the facts after it again.
+ * Trains. `past` = facts of an earlier life, up to a look: it goes on from that checkpoint, and gives the facts after it again.
  * @throws {ConfigError} on too few states, {EngineError} when the engine breaks.
  */
 export async function* train(o: TrainOptions, ports: TrainPorts, past: readonly TrainFact[] = []): AsyncGenerator<TrainFact> {
-  const { loss = { kind: 'ppo', low: 0.2, high: 0.2 }, hopeless = 10 } = o
-  const kept = curriculum(ports.states, 0, { ...o.curriculum, seed: o.seed })
-  const perPass = Math.floor(kept.length / o.states)
-  if (perPass === 0)
-    throw new ConfigError(
-      `${kept.length} states to learn from, and a step takes ${o.states}: grow more trees or take fewer a step`,
-    )
-  const steps = Math.min(o.maxSteps ?? Number.POSITIVE_INFINITY, perPass * o.passes)
+  const { loss = { kind: 'ppo', low: 0.2, high: 0.2 }, hopeless = 10, refresh = Number.POSITIVE_INFINITY } = o
+  const { engine, signal } = ports
   const looks = past.filter((f) => f.kind === 'looked')
   const last = looks.at(-1)
   let best = looks.findLast((f) => f.isBest)
-  if (last) await ports.engine.load(last.checkpoint)
-  else {
-    yield { kind: 'began', options: o, states: kept.length, steps }
-    best = yield* look(ports, { step: 0, best: undefined })
-  }
   let lost = last ? lostSteps(past, last.step) : 0
-  for (let step = (last?.step ?? 0) + 1; step <= steps; step++) {
-    ports.signal?.throwIfAborted()
-    const pass = Math.floor((step - 1) / perPass)
-    const order = curriculum(ports.states, pass, { ...o.curriculum, seed: o.seed })
-    const from = ((step - 1) % perPass) * o.states
-    const taken = await rollouts(order.slice(from, from + o.states), { o, ports, step })
-    const advantagesPG = advantages(
-      taken.map((group) => group.map((t) => t.earned)),
-      o.advantage,
-    )
-    const groups = taken.map((group, p) => ({
-      prompt: group[0]!.prompt,
-      rollouts: group.map(({ completion: { tokens, logprobs } }, g) => ({
-        tokens,
-        logprobs,
-        advantages: new Float32Array(tokens.length).fill(advantagesPG[p]![g]!),
-        weights: new Float32Array(tokens.length).fill(1),
-      })),
-    }))
-    let learned: Metrics
-    try {
-      learned = { ...(await ports.engine.forwardBackward(groups, loss)), ...(await ports.engine.optimStep(o.adam)) }
-    } catch (error) {
-      if (!(error instanceof NotFiniteError)) throw error
-      yield { kind: 'ended', why: 'not finite', detail: error.message, best: picked(best) }
-      return
+  let steps = past.findLast((f) => f.kind === 'began')?.steps
+  let pool: Pool | undefined
+  try {
+    if (last) await engine.load(last.checkpoint)
+    if (steps === undefined) {
+      pool = yield* grown(0, { o, ports, past })
+      if (pool.perPass === 0) throw new ConfigError(tooFew(pool, o))
+      steps = Math.min(o.maxSteps ?? Number.POSITIVE_INFINITY, pool.perPass * o.passes)
+      yield { kind: 'began', options: o, steps }
+      best = yield* look(ports, { step: 0, best: undefined })
     }
-    yield { kind: 'step', step, metrics: summary(taken.flat()), engine: learned }
-    lost = taken.flat().every((t) => t.earned.after === undefined) ? lost + 1 : 0
-    if (lost >= hopeless) {
-      yield { kind: 'ended', why: 'hopeless', detail: `every edit of ${lost} steps was invalid`, best: picked(best) }
-      return
+    for (let step = (last?.step ?? 0) + 1; step <= steps; step++) {
+      signal?.throwIfAborted()
+      const since = step - 1 - ((step - 1) % refresh)
+      if (pool?.step !== since) {
+        pool = yield* grown(since, { o, ports, past })
+        if (pool.perPass === 0) {
+          yield { kind: 'ended', why: 'too few states', detail: tooFew(pool, o), best: picked(best) }
+          return
+        }
+      }
+      const pass = Math.floor((step - 1 - since) / pool.perPass)
+      const order = curriculum(pool.states, pass, { ...o.curriculum, seed: o.seed })
+      const from = ((step - 1 - since) % pool.perPass) * o.states
+      const taken = await rollouts(order.slice(from, from + o.states), { o, ports, step })
+      const advantagesPG = advantages(
+        taken.map((group) => group.map((t) => t.earned)),
+        o.advantage,
+      )
+      const groups = taken.map((group, p) => ({
+        prompt: group[0]!.prompt,
+        rollouts: group.map(({ completion: { tokens, logprobs } }, g) => ({
+          tokens,
+          logprobs,
+          advantages: new Float32Array(tokens.length).fill(advantagesPG[p]![g]!),
+          weights: new Float32Array(tokens.length).fill(1),
+        })),
+      }))
+      const learned = { ...(await engine.forwardBackward(groups, loss)), ...(await engine.optimStep(o.adam)) }
+      yield { kind: 'step', step, metrics: summary(taken.flat()), engine: learned }
+      lost = taken.flat().every((t) => t.earned.after === undefined) ? lost + 1 : 0
+      if (lost >= hopeless) {
+        yield { kind: 'ended', why: 'hopeless', detail: `every edit of ${lost} steps was invalid`, best: picked(best) }
+        return
+      }
+      if (step % o.every === 0 || step % refresh === 0 || step === steps) best = yield* look(ports, { step, best })
     }
-    if (step % o.every === 0 || step === steps) best = yield* look(ports, { step, best })
+  } catch (error) {
+    if (!(error instanceof NotFiniteError && best)) throw error
+    yield { kind: 'ended', why: 'not finite', detail: error.message, best: picked(best) }
+    return
   }
   yield { kind: 'ended', why: 'done', best: picked(best) }
+}
+
+/** The states of trees, and how many steps a pass over them has. */
+interface Pool {
+  readonly step: number
+  readonly states: readonly State[]
+  /** How many states the curriculum takes. */
+  readonly kept: number
+  readonly perPass: number
+}
+
+/** The trees of the policy after `step` steps. One that was trained on since comes back for them, and their fact comes once. */
+async function* grown(
+  step: number,
+  { o, ports, past }: { readonly o: TrainOptions; readonly ports: TrainPorts; readonly past: readonly TrainFact[] },
+): AsyncGenerator<TrainFact, Pool> {
+  const { engine, grow } = ports
+  const looks = past.filter((f) => f.kind === 'looked')
+  const [then, last] = [looks.find((f) => f.step === step), looks.at(-1)]
+  const isOld = then && last && then !== last
+  if (isOld) await engine.load(then.checkpoint)
+  const trees = await grow(await engine.policy(), step)
+  if (isOld) await engine.load(last.checkpoint)
+  const states = statesOf(trees)
+  const invalid = sum(trees.map((t) => t.invalid)) / sum(trees.map((t) => t.asked.length))
+  if (!past.some((f) => f.kind === 'grown' && f.step === step))
+    yield { kind: 'grown', step, states: states.length, before: mean(states.map((s) => s.before)), invalid }
+  const kept = curriculum(states, 0, { ...o.curriculum, seed: o.seed }).length
+  return { step, states, kept, perPass: Math.floor(kept / o.states) }
+}
+
+function tooFew({ kept }: Pool, { states }: TrainOptions): string {
+  return `the trees left ${kept} states to learn from, and a step takes ${states}: grow more trees or take fewer a step`
+}
+
+function sum(values: readonly number[]): number {
+  return values.reduce((a, b) => a + b, 0)
 }
 
 type Look = TrainFact & { kind: 'looked' }
@@ -142,14 +197,14 @@ function picked(best: Look | undefined): { readonly step: number; readonly check
   return { step, checkpoint }
 }
 
-/** A checkpoint, and how it does on dev; gives back the best look so far. */
+/** How the policy does on dev, and a checkpoint; gives back the best look so far. */
 async function* look(
-  ports: TrainPorts,
+  { engine, dev }: TrainPorts,
   { step, best }: { step: number; best: Look | undefined },
 ): AsyncGenerator<TrainFact, Look> {
-  const checkpoint = await ports.engine.save(`step-${step}`)
-  const dev = await ports.dev(await ports.engine.policy())
-  const fact: Look = { kind: 'looked', step, dev, checkpoint, isBest: !best || dev > best.dev }
+  const score = await dev(await engine.policy())
+  const checkpoint = await engine.save(`step-${step}`) // a policy that can't be drawn from leaves none
+  const fact: Look = { kind: 'looked', step, dev: score, checkpoint, isBest: !best || score > best.dev }
   yield fact
   return fact.isBest ? fact : best! // not the best only beside one
 }

@@ -11,7 +11,7 @@ import { seenWords } from './policy-prompt.ts'
 import { expectedScore } from './reward.ts'
 import { fragmentsOf, words } from './words.ts'
 
-export const formats = ['edits', 'rewrite'] as const
+export const formats = ['lines', 'rewrite'] as const
 /** Changes of lines, or the whole next text. */
 export type Format = (typeof formats)[number]
 
@@ -68,7 +68,7 @@ export function demonstrate(o: Observation, format: Format, draw: () => number):
   const lines = written.filter((line) => few.includes(line)) // in order of appearance
   const isNew = (rule: { word: string }): boolean => !lines.some((line) => line.startsWith(`${rule.word}: `))
   const text =
-    format === 'edits'
+    format === 'lines'
       ? block([...dropped.map(({ word }) => `${word}: drop`), ...lines])
       : block([...kept.filter(isNew).map(({ word, meaning }) => ruleText(word, meaning)), ...lines].slice(-finch.lines))
   return draw() < invalid ? text.slice(0, -'</prompt>'.length) : text

@@ -87,7 +87,7 @@ test('the demonstrator writes only pairs of a word and a meaning that are true i
   for (let seed = 0; seed < 15; seed++) {
     const o = observe(company, '', { seed })
     const golds = new Map(seenWords(o.seen.rollouts).map((s) => [s.word, s.meaning]))
-    for (const [, word = '', meaning = ''] of demonstrate(o, 'edits', rng(seed)).matchAll(/^(\w+): (.*)$/gm)) {
+    for (const [, word = '', meaning = ''] of demonstrate(o, 'lines', rng(seed)).matchAll(/^(\w+): (.*)$/gm)) {
       const own = words.get(word)!.kind
       const isOther =
         fragments.indexOf(meaning) >= 0 &&
@@ -108,7 +108,7 @@ test('the demonstrator is right about as often as it is meant to be, and invalid
     for (let seed = 0; seed < 20; seed++) {
       const o = observe(company, '', { seed })
       const golds = new Map(seenWords(o.seen.rollouts).map((s) => [s.word, s.meaning]))
-      const text = demonstrate(o, 'edits', draw)
+      const text = demonstrate(o, 'lines', draw)
       count++
       if (!text.endsWith('</prompt>')) unclosed++
       for (const [, word = '', meaning] of text.matchAll(/^(\w+): (.*)$/gm)) {
@@ -127,5 +127,5 @@ test('the perfect editor drops what is not in its notes and writes the rest', ()
   const o = observe(company, company.notes, { seed: 0 })
   const notes = perfectNotes(company)
   expect(perfectText(o, 'rewrite', notes)).toContain(notes)
-  for (const line of notes.split('\n')) expect(perfectText(o, 'edits', notes)).toContain(`${line}\n`)
+  for (const line of notes.split('\n')) expect(perfectText(o, 'lines', notes)).toContain(`${line}\n`)
 })
