@@ -86,7 +86,7 @@ async function shown(run: Run, { terminal, json, quiet, onEvent }: Showing): Pro
 }
 
 /** Calls back on the first and on each further signal to end. */
-function onSignal(then: (again: boolean) => void): Disposable {
+export function onSignal(then: (again: boolean) => void): Disposable {
   const signals = ['SIGINT', 'SIGTERM', 'SIGHUP'] as const
   let times = 0
   const heard = (): void => then(times++ > 0)

@@ -1,4 +1,9 @@
-import { expect, test } from 'vitest'
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { expect, onTestFinished, test } from 'vitest'
+import { ConfigError } from '../core/errors.ts'
+import { warmStartFile } from '../recipes/finch-policy.ts'
 import { type TrainFinchFact, trainFinchDefaults } from '../recipes/train-finch.ts'
 import { progress, trainCommand } from './train.ts'
 
@@ -34,8 +39,63 @@ test.each([
   [{ advantage: 'best' }, 'unknown advantage "best" (have: leave-one-out, delta, batch, whiten, logit-delta, grpo)'],
   [{ reward: 'hoped' }, 'unknown reward "hoped" (have: expected, sampled)'],
   [{ steps: 0 }, 'steps is 0: give a whole number from 1'],
+  [{ states: 0 }, 'states is 0: give a whole number from 1'],
+  [{ rollouts: 0.5 }, 'rollouts is 0.5: give a whole number from 1'],
+  [{ refresh: -1 }, 'refresh is -1: give a whole number from 1'],
+  [{ entropy: -0.1 }, 'entropy is -0.1: give a number from 0'],
+  [{ order: 'best' }, 'unknown order "best" (have: potential, random, reversed)'],
+  [{ writer: 'poems' }, 'unknown writer "poems" (have: lines, rewrite)'],
+  [{ writer: 'rewrite' }, 'the shipped warm start writes changes of lines, no whole notes'],
+  [{ engine: 'xyz' }, 'unknown engine "xyz" (have: jax)'],
   [{ workers: 1.5 }, 'workers is 1.5: give a whole number from 1'],
   [{ learningRate: 0 }, 'the learning rate is 0: give a number above 0'],
 ])('%o is refused before anything is made', async (flags, message) => {
-  await expect(trainCommand(flags)).rejects.toThrow(message)
+  const refused = trainCommand(flags)
+  await expect(refused).rejects.toThrow(ConfigError)
+  await expect(refused).rejects.toThrow(message)
+})
+
+function folder(): string {
+  const path = mkdtempSync(join(tmpdir(), 'lamarck-train-cli-'))
+  onTestFinished(() => rmSync(path, { recursive: true }))
+  return path
+}
+
+test.each([
+  ['that is cut off', (good: Buffer) => good.subarray(0, 5000), /^cannot load the checkpoint ".*": .*cut off/],
+  [
+    'of another version',
+    edited('"version":"1"', '"version":"9"'),
+    /its version is 9, readable is 1; give another file \(--from\)$/,
+  ],
+  ['of another shape', edited('\\"width\\":96', '\\"width\\":95'), /its width is 95, this engine's is 96/],
+  ['that is none', () => Buffer.from('hello'), /no safetensors file/],
+])('a checkpoint %s is refused in one line', async (_, spoil, line) => {
+  const out = folder()
+  const from = join(out, 'from.safetensors')
+  writeFileSync(from, spoil(readFileSync(warmStartFile)))
+  const refused = trainCommand({ from, out, workers: 1 })
+  await expect(refused).rejects.toThrow(ConfigError)
+  await expect(refused).rejects.toThrow(line)
+})
+
+function edited(from: string, to: string): (good: Buffer) => Buffer {
+  return (good) =>
+    Buffer.from(
+      good.toString('latin1').replace(from, () => to),
+      'latin1',
+    )
+}
+
+test.each(['{"kind":"step"}\n', 'words\n'])('a folder with a record of something else is left as it is: %j', async (text) => {
+  const out = folder()
+  writeFileSync(join(out, 'facts.jsonl'), text)
+  await expect(trainCommand({ out })).rejects.toThrow('is not the record of a training: give another folder')
+  expect(readFileSync(join(out, 'facts.jsonl'), 'utf8')).toBe(text)
+})
+
+test('more states a step than the trees can leave are refused before they are grown', async () => {
+  const out = folder()
+  const said = '96 trees of 8 edits leave 768 states at most, and a step takes 769'
+  await expect(trainCommand({ out, states: 769, workers: 1 })).rejects.toThrow(said)
 })

@@ -1,11 +1,21 @@
 // lamarck train: the embedded policy learns by LSE in Finch, from its warm start, on this machine alone.
 import { join } from 'node:path'
 import type { Metrics } from '../core/engine.ts'
-import { ConfigError } from '../core/errors.ts'
+import { ConfigError, EngineError } from '../core/errors.ts'
 import { mean } from '../core/score.ts'
 import { finchEngine, warmStartFile } from '../recipes/finch-policy.ts'
-import { type AdvantageName, advantageNames, readFacts, type TrainFinchFact, trainFinch } from '../recipes/train-finch.ts'
+import {
+  type AdvantageName,
+  advantageNames,
+  readFacts,
+  type TrainFinchFact,
+  type TrainFinchOptions,
+  trainFinch,
+} from '../recipes/train-finch.ts'
+import { formats } from '../tasks/finch/editors.ts'
 import { type RewardName, rewards } from '../tasks/finch/reward.ts'
+import { orders } from '../train/curriculum.ts'
+import { onSignal } from './follow.ts'
 import { type CommonFlags, terminal } from './terminal.ts'
 import { clock } from './words.ts'
 
@@ -15,6 +25,13 @@ export interface TrainFlags extends CommonFlags {
   readonly reward?: string
   readonly advantage?: string
   readonly learningRate?: number
+  readonly entropy?: number
+  readonly writer?: string
+  readonly states?: number
+  readonly rollouts?: number
+  readonly order?: string
+  readonly refresh?: number
+  readonly engine?: string
   readonly workers?: number
   readonly from?: string
   readonly out?: string
@@ -25,24 +42,16 @@ export interface TrainFlags extends CommonFlags {
 export async function trainCommand(flags: TrainFlags): Promise<number> {
   const { out: folder = join('.lamarck', 'train'), from = warmStartFile, json = false } = flags
   const { say, out, warn, paint } = terminal(flags)
-  const { learningRate } = flags
-  if (learningRate !== undefined && !(learningRate > 0))
-    throw new ConfigError(`the learning rate is ${learningRate}: give a number above 0`)
+  const options = optionsOf(flags)
   const workers = count('workers', flags.workers)
-  const options = {
-    ...count('steps', flags.steps),
-    ...(flags.seed !== undefined && { seed: flags.seed }),
-    ...(learningRate !== undefined && { learningRate }),
-    ...(flags.reward !== undefined && { reward: named<RewardName>('reward', flags.reward, rewards) }),
-    ...(flags.advantage !== undefined && { advantage: named<AdvantageName>('advantage', flags.advantage, advantageNames) }),
-  }
   const stop = new AbortController()
-  const interrupt = (): void => (stop.signal.aborted ? process.exit(130) : stop.abort(new Error('interrupted')))
-  process.on('SIGINT', interrupt).on('SIGTERM', interrupt)
-  await using engine = await finchEngine({ folder, ...workers })
-  await engine.load(from)
+  using _ = onSignal((again) => (again ? process.exit(130) : stop.abort(new Error('interrupted'))))
   const lines = progress()
   const past = readFacts(join(folder, 'facts.jsonl'))
+  await using engine = await finchEngine({ folder, ...workers })
+  await engine.load(from).catch((cause: unknown) => {
+    throw cause instanceof EngineError ? new ConfigError(`${cause.message}; give another file (--from)`, { cause }) : cause
+  })
   const last = past.findLast((fact) => fact.kind === 'looked')
   for (const fact of last && !json ? past : []) if (fact.kind === 'began' || fact.kind === 'set') lines(fact).forEach(say)
   if (last && !json) say(`going on after step ${last.step}, with what is in ${folder}`)
@@ -53,7 +62,7 @@ export async function trainCommand(flags: TrainFlags): Promise<number> {
       else for (const line of lines(fact, Date.now() / 1000)) say(line)
       if (fact.kind !== 'ended') continue
       code = fact.why !== 'done' ? 5 : fact.best.step === 0 ? 3 : 0
-      if (fact.why !== 'done') warn(`ended: ${fact.why}${fact.detail === undefined ? '' : `, ${fact.detail}`}`)
+      if (fact.why !== 'done') warn(`ended: ${remedy(fact)}`)
     }
   } catch (error) {
     if (!stop.signal.aborted) throw error
@@ -62,6 +71,32 @@ export async function trainCommand(flags: TrainFlags): Promise<number> {
   }
   if (!json) out(paint('bold', `the best policy is ${join(folder, 'policy.safetensors')}`))
   return code
+}
+
+/** What the flags say of the training. @throws {ConfigError} on the first that can't be. */
+function optionsOf(flags: TrainFlags): TrainFinchOptions {
+  const { seed, learningRate, entropy, writer, from } = flags
+  if (learningRate !== undefined && !(learningRate > 0))
+    throw new ConfigError(`the learning rate is ${learningRate}: give a number above 0`)
+  if (entropy !== undefined && !(entropy >= 0)) throw new ConfigError(`entropy is ${entropy}: give a number from 0`)
+  named('engine', flags.engine ?? 'jax', ['jax'])
+  if (writer === 'rewrite' && from === undefined)
+    throw new ConfigError(
+      'the shipped warm start writes changes of lines, no whole notes: npm run warm-start -- FILE --writer rewrite, then --from FILE',
+    )
+  return {
+    ...count('steps', flags.steps),
+    ...count('states', flags.states),
+    ...count('rollouts', flags.rollouts),
+    ...count('refresh', flags.refresh),
+    ...(seed !== undefined && { seed }),
+    ...(learningRate !== undefined && { learningRate }),
+    ...(entropy !== undefined && { entropy }),
+    ...(writer !== undefined && { writer: named('writer', writer, formats) }),
+    ...(flags.order !== undefined && { order: named('order', flags.order, orders) }),
+    ...(flags.reward !== undefined && { reward: named<RewardName>('reward', flags.reward, rewards) }),
+    ...(flags.advantage !== undefined && { advantage: named<AdvantageName>('advantage', flags.advantage, advantageNames) }),
+  }
 }
 
 /** Steps a line. */
@@ -76,12 +111,16 @@ export function progress(): (fact: TrainFinchFact, seconds?: number) => readonly
   return (fact, seconds) => {
     switch (fact.kind) {
       case 'set': {
-        const { advantage, reward, learningRate, seed, from } = fact.settings
-        const line = `${advantage} of ${reward} rewards, learning rate ${learningRate}, seed ${seed}, beginning with ${from}`
+        const { advantage, reward, writer, entropy, learningRate, seed, from } = fact.settings
+        const how = writer === 'rewrite' ? 'whole rewrites, ' : ''
+        const bonus = entropy > 0 ? `entropy ${entropy}, ` : ''
+        const line = `${how}${advantage} of ${reward} rewards, ${bonus}learning rate ${learningRate}, seed ${seed}, beginning with ${from}`
         return [`training in Finch (simulated): ${line}`]
       }
       case 'grown':
-        return [`${fact.states} states to learn from, mean score ${fact.before.toFixed(3)}; invalid edits ${share(fact.invalid)}`]
+        return [
+          `${fact.step > 0 ? '  grown again: ' : ''}${fact.states} states to learn from, mean score ${fact.before.toFixed(3)}; invalid edits ${share(fact.invalid)}`,
+        ]
       case 'began':
         steps = fact.steps
         return []
@@ -103,6 +142,15 @@ export function progress(): (fact: TrainFinchFact, seconds?: number) => readonly
         return [`the best checkpoint is of step ${fact.best.step}`]
     }
   }
+}
+
+type Ended = TrainFinchFact & { readonly kind: 'ended' }
+
+/** Why it ended early, and what to do; the best checkpoint was kept. */
+function remedy({ why, detail = why, best }: Ended): string {
+  const kept = `the checkpoint of step ${best.step} was kept`
+  if (why === 'too few states') return `${detail}; ${kept}`
+  return `${detail}; ${kept}. Train into another folder with a lower --learning-rate`
 }
 
 function count(name: string, value: number | undefined): Readonly<Record<string, number>> {

@@ -90,7 +90,9 @@ export async function* trainFinch(
   checkPolicy(engine)
   const from = (await engine.policy()).name
   const settings: TrainFinchSettings = { ...trainFinchDefaults, ...options, finch: finchHash(), from }
-  const { seed, reward, writer, dev: devCompanies, trees, rounds } = settings
+  const { seed, reward, writer, dev: devCompanies, trees, rounds, states } = settings
+  if (states > trees * rounds)
+    throw new ConfigError(`${trees} trees of ${rounds} edits leave ${trees * rounds} states at most, and a step takes ${states}`)
   const file = join(folder, 'facts.jsonl')
   const past = kept(readFacts(file), settings)
   mkdirSync(folder, { recursive: true })

@@ -39,8 +39,10 @@ export function statesOf(trees: readonly Grown[]): readonly State[] {
   })
 }
 
+export const orders = ['potential', 'random', 'reversed'] as const
+
 export interface CurriculumOptions {
-  readonly order?: 'potential' | 'random' | 'reversed'
+  readonly order?: (typeof orders)[number]
   /** States with less potential are left out. */
   readonly minPotential?: number
   readonly seed: number
