@@ -264,13 +264,20 @@ function commands(ended: (code: number) => void): Command {
   add('train', 'train the embedded policy by LSE in Finch, offline; killed and started again it goes on', [
     'lamarck train',
     'lamarck train --steps 50 --seed 2 --out .lamarck/train-2',
-    'lamarck train --advantage delta --reward sampled --out .lamarck/paper',
+    'lamarck train --advantage delta --reward sampled --order potential --out .lamarck/paper',
   ])
     .option('--steps <n>', 'steps of learning; default: 150', number)
     .option('--seed <n>', 'of all chance; default: 1', number)
     .option('--reward <name>', 'expected or sampled')
     .option('--advantage <name>', 'leave-one-out, delta (the paper), batch, whiten, logit-delta or grpo')
     .option('--learning-rate <x>', 'default: 0.001', number)
+    .option('--entropy <x>', 'what the entropy of the policy counts in the loss; default: 0', number)
+    .option('--writer <name>', 'lines (changes of lines, the default) or rewrite (whole notes; needs --from)')
+    .option('--states <n>', 'states a step; default: 16', number)
+    .option('--rollouts <n>', 'edits of each state a step; default: 8', number)
+    .option('--order <name>', 'of the states: random (the default), potential or reversed')
+    .option('--refresh <n>', 'grow the trees again after every n steps; default: never', number)
+    .option('--engine <name>', 'jax')
     .option('--workers <n>', 'threads; changes no result', number)
     .option('--from <file>', 'a checkpoint to begin with; default: the warm start')
     .option('--out <folder>', 'default: .lamarck/train')
