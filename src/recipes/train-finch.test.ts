@@ -1,10 +1,12 @@
-import { appendFileSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, expect, test } from 'vitest'
 import { mean } from '../core/score.ts'
-import type { JaxEngine } from '../engines/jax/jax-engine.ts'
+import { type JaxEngine, jaxEngine } from '../engines/jax/jax-engine.ts'
 import { createCompany } from '../tasks/finch/company.ts'
+import { type Format, formats } from '../tasks/finch/editors.ts'
+import { vocabulary } from '../tasks/finch/policy-prompt.ts'
 import { companiesIn } from '../tasks/finch/sets.ts'
 import { finchEngine, warmStartFile } from './finch-policy.ts'
 import { growAll, type TrainFinchFact, type TrainFinchOptions, trainFinch } from './train-finch.ts'
@@ -36,18 +38,43 @@ test('a training that is killed and started again ends bit by bit where one in o
   const folder = join(root, 'run')
   const at = (file: string): string => join(folder, file)
   const files = ['facts.jsonl', 'step-3.safetensors', 'policy.safetensors']
+  const o = { ...small, refresh: 2, entropy: 0.01 }
   await using engine = await warm(folder)
-  await facts(engine, folder)
+  await facts(engine, folder, o)
   const whole = files.map((file) => readFileSync(at(file)))
   rmSync(folder, { recursive: true })
   await engine.load(warmStartFile)
-  for await (const fact of trainFinch(engine, folder, small)) if (fact.kind === 'step' && fact.step === 3) break
+  for await (const fact of trainFinch(engine, folder, o)) if (fact.kind === 'step' && fact.step === 3) break
   appendFileSync(at('facts.jsonl'), '{"kind":"st') // cut off while it was written
-  expect((await facts(engine, folder)).map((fact) => fact.kind)).toEqual(['step', 'looked', 'ended'])
+  expect((await facts(engine, folder, o)).map((fact) => fact.kind)).toEqual(['grown', 'step', 'looked', 'ended'])
   for (const [i, file] of files.entries()) expect(readFileSync(at(file)).equals(whole[i]!), file).toBe(true)
-  expect((await facts(engine, folder)).map((fact) => fact.kind)).toEqual(['ended'])
-  await expect(facts(engine, folder, { ...small, learningRate: 0.5 })).rejects.toThrow('began with learningRate 0.001')
+  expect((await facts(engine, folder, o)).map((fact) => fact.kind)).toEqual(['ended'])
+  await expect(facts(engine, folder, { ...o, learningRate: 0.5 })).rejects.toThrow('began with learningRate 0.001')
+  rmSync(at('step-2.safetensors'))
+  await expect(facts(engine, folder, o)).rejects.toThrow('step-2.safetensors is gone: put it back, or give another folder')
 }, 60_000)
+
+test('weights that go to infinity end the training, with the checkpoint before as the policy', async () => {
+  const folder = join(root, 'infinite')
+  await using engine = await warm(folder)
+  const ended = (await facts(engine, folder, { ...small, every: 1, learningRate: 1e40 })).at(-1)
+  const detail = 'the weights give log-probabilities that are not finite'
+  expect(ended).toMatchObject({ kind: 'ended', why: 'not finite', detail, best: { step: 0 } })
+  const policy = readFileSync(join(folder, 'policy.safetensors'))
+  await engine.load(warmStartFile)
+  expect(policy.equals(readFileSync(await engine.save('again', { optimizer: false })))).toBe(true)
+  expect(existsSync(join(folder, 'step-1.safetensors'))).toBe(false)
+}, 60_000)
+
+test('a policy that cannot spell Finch, or has no room for it, is refused with the reason', async () => {
+  const tiny = { layers: 1, width: 16, heads: 2, workers: 1 }
+  await using strange = await jaxEngine({ ...tiny, pieces: ['late', 'order'] })
+  const said = /^this policy's vocabulary can't spell Finch: "notes\\n" is no token of it, 100 % would be single bytes; take/
+  await expect(all(trainFinch(strange, join(root, 'strange')))).rejects.toThrow(said)
+  await using short = await jaxEngine({ ...tiny, pieces: vocabulary, context: 64 })
+  const long = "this policy's context of 64 tokens is too short for Finch, which needs 136"
+  await expect(all(trainFinch(short, join(root, 'short')))).rejects.toThrow(long)
+})
 
 test('the warm start is a policy that is valid, mediocre, and grows the same trees for a seed', async () => {
   await using engine = await warm(join(root, 'none'))
@@ -63,14 +90,18 @@ test('the warm start is a policy that is valid, mediocre, and grows the same tre
   for (const company of companies) company[Symbol.dispose]()
 }, 60_000)
 
-test('imitation makes demonstrations likelier, the same way each time', async () => {
-  const folder = join(root, 'imitation')
-  await using engine = await finchEngine({ folder, workers: 1, seed: 3 })
-  const fresh = await engine.save('fresh')
-  const losses = async (): Promise<readonly number[]> =>
-    (await all(warmStart(engine, { steps: 10, prompts: 4, each: 2, seed: 3 }))).map(({ loss }) => loss)
-  const first = await losses()
-  expect(first.at(-1)).toBeLessThan(first[0]! - 0.5)
-  await engine.load(fresh)
-  expect(await losses()).toEqual(first)
-}, 60_000)
+test.each(formats)(
+  'imitation makes demonstrations likelier, the same way each time, as %s',
+  async (writer: Format) => {
+    const folder = join(root, `imitation-${writer}`)
+    await using engine = await finchEngine({ folder, workers: 1, seed: 3 })
+    const fresh = await engine.save('fresh')
+    const losses = async (): Promise<readonly number[]> =>
+      (await all(warmStart(engine, { writer, steps: 10, prompts: 4, each: 2, seed: 3 }))).map(({ loss }) => loss)
+    const first = await losses()
+    expect(first.at(-1)).toBeLessThan(first[0]! - 0.5)
+    await engine.load(fresh)
+    expect(await losses()).toEqual(first)
+  },
+  60_000,
+)
