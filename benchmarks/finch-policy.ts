@@ -1,19 +1,25 @@
 // How far policies lead contexts in Finch, as the share of the way from the seed context to where the perfect editor ends: expected score
 // on test of the best node by a sampled holdout. Every number: in Finch (simulated).
 // Usage: node benchmarks/finch-policy.ts SET COMPANIES CHECKPOINT...    for example: dev 32 .lamarck/train/policy.safetensors
+// Policies that write whole notes: --writer rewrite --from WARM-START
+import { parseArgs } from 'node:util'
 import { mean } from '../src/core/score.ts'
 import { finchEngine, warmStartFile } from '../src/recipes/finch-policy.ts'
 import { endsOf, growAll, sharesOf } from '../src/recipes/train-finch.ts'
 import { createCompany } from '../src/tasks/finch/company.ts'
 import { setNames } from '../src/tasks/finch/domains.ts'
+import { formats } from '../src/tasks/finch/editors.ts'
 import { finchHash } from '../src/tasks/finch/hash.ts'
 import { companiesIn } from '../src/tasks/finch/sets.ts'
 import { head, row } from './table.ts'
 
-const [, , wanted, size, ...checkpoints] = process.argv
+const options = { writer: { type: 'string', default: 'lines' }, from: { type: 'string', default: warmStartFile } } as const
+const { values, positionals } = parseArgs({ options, allowPositionals: true })
+const [wanted, size, ...checkpoints] = positionals
+const writer = formats.find((name) => name === values.writer)
 const set = setNames.find((name) => name === wanted)
 const count = Number(size)
-if (!set || !(count >= 2)) throw new Error('usage: node benchmarks/finch-policy.ts SET COMPANIES [CHECKPOINT...]')
+if (!set || !writer || !(count >= 2)) throw new Error('usage: node benchmarks/finch-policy.ts SET COMPANIES [CHECKPOINT...]')
 
 const rounds = 25
 const marks = [1, 3, 10, rounds]
@@ -38,12 +44,19 @@ console.log(head('in Finch (simulated)', ...marks.map((m) => `after ${m}`), 'val
 for (const { name, selection, actor } of searches) {
   const ends = companies.map((company) => endsOf(company, actor))
   const [low, high] = [mean(ends.map((e) => e.low)), mean(ends.map((e) => e.high))]
-  for (const checkpoint of [warmStartFile, ...checkpoints]) {
+  for (const checkpoint of [values.from, ...checkpoints]) {
     await engine.load(checkpoint)
-    const trees = await growAll(companies, await engine.policy(), { rounds, seed: 7, reward: 'sampled', selection, actor })
+    const trees = await growAll(companies, await engine.policy(), {
+      rounds,
+      seed: 7,
+      reward: 'sampled',
+      writer,
+      selection,
+      actor,
+    })
     const shares = sharesOf(trees, ends, rounds)
     const valid = 1 - mean(trees.map((t) => t.invalid)) / rounds
-    const label = `${checkpoint === warmStartFile ? 'untrained' : checkpoint}, ${name}`
+    const label = `${checkpoint === values.from ? 'untrained' : checkpoint}, ${name}`
     console.log(row(label, ...marks.map((m) => shown(shares.map((s) => s[m]!))), `${(100 * valid).toFixed(1)} %`))
   }
   console.log(`${name}: seed ${low.toFixed(3)}, perfect ${high.toFixed(3)}`)

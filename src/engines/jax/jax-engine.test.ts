@@ -155,7 +155,7 @@ describe('the embedded engine', () => {
     )
   })
 
-  test('weights that went to infinity are a loss of finite numbers, in whatever thread it shows', async () => {
+  test('weights that went to infinity are told from other failures, though a thread meets them', async () => {
     await using engine = await open()
     await engine.forwardBackward(await groupsOf(engine, prompts), ppo)
     await engine.optimStep({ learningRate: 1e40 })
