@@ -12,7 +12,7 @@ test('a training is told in lines: settings, every tenth step with the time left
   const step = (step: number): TrainFinchFact => ({
     kind: 'step',
     step,
-    metrics: { reward: step > 10 ? 0.1 : -0.1, invalid: 0.25, copies: 0, tokensPerEdit: 20 },
+    metrics: { reward: step > 10 ? 0.1 : -0.1, invalid: 0.25, copies: 0, ...(step > 10 && { kept: 0.875 }), tokensPerEdit: 20 },
     engine: { step, tokens: 160 },
   })
   const options = { ...settings, maxTokens: 48, passes: 1, adam: { learningRate: 1e-3 }, advantage: {}, curriculum: {} }
@@ -28,8 +28,8 @@ test('a training is told in lines: settings, every tenth step with the time left
   expect(facts.flatMap((fact, i) => lines(fact, 6 * i))).toEqual([
     'training in Finch (simulated): leave-one-out of expected rewards, learning rate 0.001, seed 1, beginning with jax:1',
     '64 states to learn from, mean score 0.321; invalid edits 3.0 %',
-    'step 10/20  reward −0.100  invalid 25.0 %  copies 0.0 %  20 tokens an edit  0:54 left',
-    'step 20/20  reward +0.100  invalid 25.0 %  copies 0.0 %  20 tokens an edit  0:00 left',
+    'step 10/20  reward −0.100  invalid 25.0 %  copies 0.0 %  kept –  20 tokens an edit  0:54 left',
+    'step 20/20  reward +0.100  invalid 25.0 %  copies 0.0 %  kept 87.5 %  20 tokens an edit  0:00 left',
     '  dev 50.0 % of the way in five rounds, after step 20 (best)',
     'the best checkpoint is of step 20',
   ])

@@ -107,7 +107,7 @@ export function progress(): (fact: TrainFinchFact, seconds?: number) => readonly
   let steps = 0
   let began: { readonly step: number; readonly at: number } | undefined
   let taken: Metrics[] = []
-  const share = (x: number): string => `${(100 * x).toFixed(1)} %`
+  const share = (x: number): string => (Number.isNaN(x) ? '–' : `${(100 * x).toFixed(1)} %`)
   return (fact, seconds) => {
     switch (fact.kind) {
       case 'set': {
@@ -128,11 +128,11 @@ export function progress(): (fact: TrainFinchFact, seconds?: number) => readonly
         began ??= { step: fact.step - 1, at: seconds ?? 0 }
         taken.push(fact.metrics)
         if (fact.step % each > 0) return []
-        const of = (name: string): number => mean(taken.map((metrics) => metrics[name] ?? Number.NaN))
+        const of = (name: string): number => mean(taken.flatMap((metrics) => metrics[name] ?? []))
         const left = (((seconds ?? 0) - began.at) / (fact.step - began.step)) * (steps - fact.step)
         const reward = of('reward')
         const line = `step ${fact.step}${steps ? `/${steps}` : ''}  reward ${reward < 0 ? '−' : '+'}${Math.abs(reward).toFixed(3)}`
-        const rest = `invalid ${share(of('invalid'))}  copies ${share(of('copies'))}  ${of('tokensPerEdit').toFixed(0)} tokens an edit`
+        const rest = `invalid ${share(of('invalid'))}  copies ${share(of('copies'))}  kept ${share(of('kept'))}  ${of('tokensPerEdit').toFixed(0)} tokens an edit`
         taken = []
         return [`${line}  ${rest}${steps && seconds !== undefined ? `  ${clock(left)} left` : ''}`]
       }

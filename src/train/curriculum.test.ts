@@ -17,6 +17,12 @@ test("the potential of a state is its tree's best score minus its own", () => {
   expect(states.map((s) => s.potential)).toEqual([0.6 - 0.3, 0, 0.6 - 0.5])
 })
 
+test('a score that racing cut short is refused: it would bias rewards', () => {
+  const cut = { ...node(1, 0.2), score: { per: {}, mean: 0.2, draws: 1, full: false } }
+  const grown = { task: 'a', nodes: [node(0, 0.3), cut], asked: [asked(node(0, 0.3))], invalid: 0 }
+  expect(() => statesOf([grown])).toThrow('node 1 of a was scored in part')
+})
+
 test('the same prompt is kept once, the first time', () => {
   const twice = statesOf([
     { task: 'a', nodes, asked: [asked(nodes[0]!, 'same'), asked(nodes[1]!, 'same')], invalid: 0 },

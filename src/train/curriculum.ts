@@ -24,10 +24,12 @@ export interface Grown {
   readonly invalid: number
 }
 
-/** The states of trees, each prompt once. */
+/** The states of trees, each prompt once. @throws {RangeError} on a score that racing cut short: it is biased, and no reward's. */
 export function statesOf(trees: readonly Grown[]): readonly State[] {
   const seen = new Set<string>()
   return trees.flatMap(({ task, nodes, asked }) => {
+    const part = nodes.find((n) => !n.score.full)
+    if (part) throw new RangeError(`node ${part.id} of ${task} was scored in part; grow trees without racing`)
     const best = nodes.reduce((top, n) => Math.max(top, n.score.mean), 0)
     return asked.flatMap(({ observation, prompt }) => {
       const key = JSON.stringify(prompt)

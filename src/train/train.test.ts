@@ -235,6 +235,35 @@ test('every token of an edit is told the change from the score of its own state'
   }
 })
 
+test('a step tells the shares of invalid edits, of copies, and of the lines that edits kept', async () => {
+  const keeping: Writer = {
+    ...writer,
+    read(completion, o) {
+      const edit = writer.read(completion, o)
+      if (edit.kind === 'invalid') return edit
+      const lines = { worse: 'a\nb\nc\nd', better: 'a\nb\nnew', best: 'd\nc\nb\na' }[String(edit.context.rules)]
+      return { ...edit, context: { rules: lines! } }
+    },
+  }
+  const old = tree([0.5])
+  const asked = old.asked.map((a) => {
+    const node = { ...a.observation.node, context: { rules: 'a\nb\nc\nd' } }
+    return { ...a, observation: { ...a.observation, node } }
+  })
+  const engine = toyEngine()
+  const o = { ...options, states: 1, rollouts: 40, maxSteps: 1 }
+  const facts = await all(
+    train(o, ports(engine, { writer: keeping, grow: async () => [{ ...old, asked }], score: async () => 1 })),
+  )
+  const drawn = engine.given[0]![0]!.rollouts.map(({ tokens }) => tokens[0]!)
+  const share = (token: number): number => drawn.filter((t) => t === token).length / 40
+  const [none, worse, better, best] = [share(0), share(1), share(2), share(3)] as const
+  const { metrics } = facts.find((f) => f.kind === 'step')!
+  expect(metrics.invalid).toBeCloseTo(none, 9)
+  expect(metrics.copies).toBeCloseTo(worse, 9)
+  expect(metrics.kept).toBeCloseTo((worse + better / 2 + best) / (1 - none), 9)
+})
+
 test('it ends when every edit of ten steps was invalid, with the best checkpoint', async () => {
   const deaf: Writer = { ...writer, read: (completion) => ({ kind: 'invalid', reason: 'never', completion }) }
   const facts = await all(train(options, ports(toyEngine(), { writer: deaf })))

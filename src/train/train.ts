@@ -10,10 +10,10 @@
 //
 // Deviations: none by default; baseline, scale and other rewards (advantage.ts), entropy and trees grown anew are switches.
 
-import { type Context, sameContext } from '../core/context.ts'
+import { type Context, contextText, sameContext } from '../core/context.ts'
 import type { Adam, Engine, Loss, Metrics } from '../core/engine.ts'
 import { ConfigError, NotFiniteError } from '../core/errors.ts'
-import { checked, type Edit, type Writer } from '../core/evolver.ts'
+import { checked, type Writer } from '../core/evolver.ts'
 import type { Model, TokenCompletion } from '../core/model.ts'
 import { reward } from '../core/reward.ts'
 import { seedOf } from '../core/rng.ts'
@@ -219,9 +219,10 @@ function lostSteps(past: readonly TrainFact[], upTo: number): number {
 interface Taken {
   readonly prompt: Int32Array
   readonly completion: TokenCompletion
-  readonly edit: Edit
   /** Whether the edit says nothing new. */
   readonly isCopy: boolean
+  /** Share of the context's lines that the edit leaves as they are; undefined for an invalid edit, and where there were none. */
+  readonly kept: number | undefined
   readonly earned: Earned
 }
 
@@ -241,24 +242,34 @@ async function rollouts(
         completions.map(async (completion): Promise<Taken> => {
           const read = ports.writer.read(completion.text, state.observation)
           const edit = checked(read, (context) => ports.check?.(context, state))
-          const isCopy = edit.kind === 'edit' && sameContext(edit.context, state.observation.node.context)
-          const after = edit.kind === 'edit' ? await ports.score(edit.context, state, step) : undefined
-          return { prompt, completion, edit, isCopy, earned: { before: state.before, after } }
+          const old = state.observation.node.context
+          const next = edit.kind === 'edit' ? edit.context : undefined
+          const after = next && (await ports.score(next, state, step))
+          const isCopy = next !== undefined && sameContext(next, old)
+          return { prompt, completion, isCopy, kept: next && linesKept(old, next), earned: { before: state.before, after } }
         }),
       )
     }),
   )
 }
 
+function linesKept(before: Context, after: Context): number | undefined {
+  const lines = (context: Context): readonly string[] => contextText(context).split('\n').filter(Boolean)
+  const [old, next] = [lines(before), new Set(lines(after))]
+  return old.length === 0 ? undefined : old.filter((line) => next.has(line)).length / old.length
+}
+
 /** What to look at when it does not learn. Shares are of all rollouts of the step, rewards of all with −1 for invalid ones. */
 function summary(taken: readonly Taken[]): Metrics {
   const rewards = taken.map(({ earned: { before, after } }) => reward(before, after))
   const average = mean(rewards)
+  const kept = taken.flatMap((t) => t.kept ?? [])
   return {
     reward: average,
     rewardDeviation: Math.sqrt(mean(rewards.map((r) => (r - average) ** 2))),
     invalid: taken.filter((t) => t.earned.after === undefined).length / taken.length,
     copies: taken.filter((t) => t.isCopy).length / taken.length,
+    ...(kept.length > 0 && { kept: mean(kept) }),
     before: mean(taken.map((t) => t.earned.before)),
     tokensPerEdit: mean(taken.map((t) => t.completion.tokens.length)),
   }
