@@ -165,7 +165,7 @@ export async function network(jax: Jax, shape: Shape): Promise<Network> {
       const hidden = tensor(hiddenOf(lengths, p), n, p)
       const prompt = prefills(sizes)(held(), tensor(embedded(padded, p, 'prompt'), n * p, width))
       let past: Keys[] = Array.from({ length: layers }, () => {
-        const empty = (): Tensor => np.zeros([n * g, heads, t, width / heads])
+        const empty = (): Tensor => np.zeros([heads * n * g, t, width / heads])
         return { k: empty(), v: empty() }
       })
       const open = slots.flatMap(({ prompt, draws }, i) => draws.map((it, j) => rolloutOf(it, prompt, i * g + j, t)))
