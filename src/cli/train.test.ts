@@ -36,6 +36,15 @@ test('a training is told in lines: settings, every tenth step with the time left
 })
 
 test.each([
+  ['hopeless', 'every edit of 10 steps was invalid'],
+  ['not finite', 'the ppo loss is NaN: nothing was gathered'],
+] as const)('a training that ended early (%s) says why, what to do and what is left', (why, detail) => {
+  expect(progress()({ kind: 'ended', why, detail, best: { step: 25, checkpoint: 'x' } })).toEqual([
+    `ended early: ${detail}; train into another folder with a lower --learning-rate; the best checkpoint is of step 25`,
+  ])
+})
+
+test.each([
   [{ advantage: 'best' }, 'unknown advantage "best" (have: leave-one-out, delta, batch, whiten, logit-delta, grpo)'],
   [{ reward: 'hoped' }, 'unknown reward "hoped" (have: expected, sampled)'],
   [{ steps: 0 }, 'steps is 0: give a whole number from 1'],

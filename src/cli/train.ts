@@ -59,10 +59,9 @@ export async function trainCommand(flags: TrainFlags): Promise<number> {
   try {
     for await (const fact of trainFinch(engine, folder, { ...options, signal: stop.signal })) {
       if (json) out(JSON.stringify(fact))
-      else for (const line of lines(fact, Date.now() / 1000)) say(line)
-      if (fact.kind !== 'ended') continue
-      code = fact.why !== 'done' ? 5 : fact.best.step === 0 ? 3 : 0
-      if (fact.why !== 'done') warn(`ended: ${remedy(fact)}`)
+      const isEarly = fact.kind === 'ended' && fact.why !== 'done'
+      if (isEarly || !json) for (const line of lines(fact, Date.now() / 1000)) (isEarly ? warn : say)(line)
+      if (fact.kind === 'ended') code = isEarly ? 5 : fact.best.step === 0 ? 3 : 0
     }
   } catch (error) {
     if (!stop.signal.aborted) throw error
@@ -139,18 +138,16 @@ export function progress(): (fact: TrainFinchFact, seconds?: number) => readonly
       case 'looked':
         return [`  dev ${share(fact.dev)} of the way in five rounds, after step ${fact.step}${fact.isBest ? ' (best)' : ''}`]
       case 'ended':
-        return [`the best checkpoint is of step ${fact.best.step}`]
+        return [`${fact.why === 'done' ? '' : `ended early: ${early(fact)}; `}the best checkpoint is of step ${fact.best.step}`]
     }
   }
 }
 
 type Ended = TrainFinchFact & { readonly kind: 'ended' }
 
-/** Why it ended early, and what to do; the best checkpoint was kept. */
-function remedy({ why, detail = why, best }: Ended): string {
-  const kept = `the checkpoint of step ${best.step} was kept`
-  if (why === 'too few states') return `${detail}; ${kept}`
-  return `${detail}; ${kept}. Train into another folder with a lower --learning-rate`
+/** Why, and what to do. */
+function early({ why, detail = why }: Ended): string {
+  return why === 'too few states' ? detail : `${detail}; train into another folder with a lower --learning-rate`
 }
 
 function count(name: string, value: number | undefined): Readonly<Record<string, number>> {
