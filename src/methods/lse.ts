@@ -259,7 +259,7 @@ function readParts(text: string, o: Observation, names: readonly string[], compl
 }
 
 /** Answers come trimmed; white space at the ends of a part with regions lies outside them and must not change. */
-function withEnds(text: string, old: Part | undefined): string {
+export function withEnds(text: string, old: Part | undefined): string {
   if (typeof old !== 'string' || !old.includes(regionStart)) return text
   return `${/^\s*/.exec(old)?.[0]}${text.trim()}${/\s*$/.exec(old)?.[0]}`
 }
