@@ -7,6 +7,7 @@ import type { EvolveFlags } from './evolve.ts'
 import type { ExportFlags } from './export.ts'
 import type { FinchFlags } from './finch.ts'
 import type { InitFlags } from './init.ts'
+import type { PolicyFlags } from './policy.ts'
 import type { QuickstartFlags } from './quickstart.ts'
 import type { ReportFlags } from './report.ts'
 import type { ResumeFlags } from './resume.ts'
@@ -287,15 +288,17 @@ function commands(ended: (code: number) => void): Command {
       await act(trainCommand(command.optsWithGlobals<TrainFlags>()))
     })
 
-  add('policy', 'list the trained policies, or show how a training went', [
+  add('policy', 'list the trained policies, show how a training went, or write its best policy to a file', [
     'lamarck policy list',
     'lamarck policy show .lamarck/train',
+    'lamarck policy export .lamarck/train --out policy.safetensors',
   ])
-    .addArgument(new Argument('<what>').choices(['list', 'show']))
-    .argument('[folder]', 'default: .lamarck to list, .lamarck/train to show')
-    .action(async (what: 'list' | 'show', folder: string | undefined, _flags, command: Command) => {
+    .addArgument(new Argument('<what>').choices(['list', 'show', 'export']))
+    .argument('[folder]', 'default: .lamarck to list, else .lamarck/train')
+    .option('--out <file>', 'where export writes')
+    .action(async (what: 'list' | 'show' | 'export', folder: string | undefined, _flags, command: Command) => {
       const { policyCommand } = await import('./policy.ts')
-      await act(policyCommand(what, folder, command.optsWithGlobals<CommonFlags>()))
+      await act(policyCommand(what, folder, command.optsWithGlobals<PolicyFlags>()))
     })
 
   add('finch', 'serve the embedded world, with its simulated models, to programs in any language', ['lamarck finch serve'])
