@@ -1,7 +1,9 @@
 import { expect, test } from 'vitest'
 import { ModelError } from './core/errors.ts'
+import type { Options } from './core/facts.ts'
 import type { Model } from './core/model.ts'
 import { evolve } from './evolve.ts'
+import { prepare } from './prepare.ts'
 import { memoryStore } from './stores/memory.ts'
 import { commandTask } from './tasks/command.ts'
 import { qaTask } from './tasks/qa.ts'
@@ -148,6 +150,49 @@ test('200 holdout problems are halved into steering and confirming, fewer are no
   })
   expect((await many(150)).report).toMatchObject({ splits: { holdout: 120, confirm: 0 }, choice: 'mean', draws: { holdout: 1 } })
   expect((await many(50)).report).toMatchObject({ splits: { holdout: 40, confirm: 0 }, choice: 'shrink', draws: { holdout: 3 } })
+})
+
+test('how much is scored follows the size of the holdout; racing is on but for the paper, and looks as often as calls in flight let it', async () => {
+  const of = async (n: number, more: object = {}): Promise<Options> => {
+    const data = Array.from({ length: 2 * n }, (_, i) => ({ id: `q${i}`, input: `question ${i}`, expected: 'yes' }))
+    const fractions = { train: 0.25, holdout: 0.5, test: 0.25 }
+    await using prepared = await prepare({
+      ...edits,
+      task: qaTask({ data, context: 'Answer.', fractions }),
+      model: silent,
+      ...more,
+    })
+    return prepared.options
+  }
+  const race = { alpha: 0.2, block: 64 }
+  const sizes = (o: Options): object => ({ ...o, holdout: o.splits.holdout.length, confirm: o.splits.confirm.length })
+  expect(sizes(await of(20))).toMatchObject({ holdout: 20, draws: 5, choice: 'shrink', rounds: 30, racing: race })
+  expect((await of(20)).probe).toBeUndefined()
+  expect(sizes(await of(50))).toMatchObject({ holdout: 50, draws: 2, probe: 2, choice: 'shrink', rounds: 30 })
+  expect(sizes(await of(150))).toMatchObject({ holdout: 150, confirm: 0, draws: 1, probe: 2, choice: 'mean', rounds: 25 })
+  const many = await of(300)
+  expect(sizes(many)).toMatchObject({ holdout: 100, confirm: 100, draws: 1, choice: 'confirm' })
+  expect(new Set([...many.splits.holdout, ...many.splits.confirm]).size).toBe(200)
+  expect((await of(300)).splits).toEqual(many.splits)
+  expect((await of(300, { seed: 2 })).splits.holdout).not.toEqual(many.splits.holdout)
+  expect(sizes(await of(300, { choice: 'mean' }))).toMatchObject({ holdout: 200, confirm: 0 })
+  expect((await of(50, { concurrency: 8 })).racing).toEqual({ alpha: 0.2, block: 25 })
+  expect((await of(50, { racing: false })).racing).toBeUndefined()
+  expect((await of(50, { draws: 3 })).probe).toBeUndefined()
+  const paper = await of(60, { protocol: 'paper' })
+  expect(sizes(paper)).toMatchObject({ holdout: 50, draws: 8, choice: 'mean', rounds: 25 })
+  expect([paper.racing, paper.probe]).toEqual([undefined, undefined])
+})
+
+test('a run that is resumed with other calls in flight keeps its blocks; with or without racing is another run', async () => {
+  const store = memoryStore()
+  const once = (more: object): Promise<unknown> =>
+    evolve({ ...keep, ...edits, task: qaTask({ data: rows, context: 'Answer.' }), store, id: 'r', ...more }).result
+  await once({ concurrency: 64 })
+  await once({ concurrency: 100 })
+  await expect(once({ racing: false })).rejects.toThrow('run "r" was started with another racing')
+  const [first] = await store.facts('r')
+  expect(first).toMatchObject({ options: { racing: { block: 64 } } })
 })
 
 test('a base URL reaches no hosted provider, and is refused where it fits no model', async () => {

@@ -40,6 +40,15 @@ describe('report', () => {
     expect(cut).toContain('4 problems of 9: the budget ended × 1, opened 2 times: no longer untouched')
   })
 
+  test('says how many edits were cut short, and what the generations were chosen by', () => {
+    const counts = { ...toyReport().counts, cut: 2 }
+    const text = reportText(toyReport({ counts, noise: { within: 0.2, between: 0.05, draws: 2 } }), plain)
+    expect(text).toMatch(/^rounds +5: 3 nodes, 2 cut short, 2 without a usable edit$/m)
+    expect(text).toMatch(
+      /^noise +variance 0\.200 of one answer, 0\.050 between problems, on the seed: 2 generations a holdout problem$/m,
+    )
+  })
+
   test('problems are fixed and broken by their mean score', () => {
     expect(changedOf(toyReport())).toEqual({ fixed: ['t1', 't2'], broken: ['t3'], same: 1 })
   })
@@ -63,6 +72,17 @@ describe('tree', () => {
       '│     5  70.0 %  0.0 from 4',
       '└─ 2  30.0 %  −10.0 from 0',
     ])
+  })
+
+  test('a node that was cut short shows how many answers it has, and its interval', () => {
+    const { nodes, flagged } = toyState([[undefined, 0.4]])
+    const cut = { per: { b: 0 }, mean: 0.1, draws: 1, full: false, n: 25, interval: [0, 0.3] } as const
+    const part = { ...nodes[0]!, id: 1, parents: [0], round: 1, score: cut }
+    const state = { nodes: [nodes[0]!, part], flagged, best: nodes[0] }
+    expect(treeLines(state)[1]).toBe('1  10.0 %  −30.0 from 0  ← cut short after 25 answers: 80 % interval 0.0 % to 30.0 %')
+    const html = page({ report: toyReport(), state, createdAt: 0, changes: [] })
+    expect(html).toContain('cut short after 25 answers: 80 % interval 0.0 % to 30.0 %')
+    expect(html).toMatch(/class="s\d cut"/)
   })
 
   test('a chain of thousands neither overflows nor is wider than its first line', () => {
@@ -176,6 +196,11 @@ describe('overrides', () => {
     const config = { file: 'f', options: { rounds: 2, budget: { tokens: 7 } } }
     expect(withOverrides(config, first)).toMatchObject({ rounds: 2, model: 'a:b', budget: { usd: 5, calls: 10, tokens: 7 } })
     expect(together(overridesOf({}))).toEqual({})
+  })
+
+  test('racing is the config’s affair unless it is turned off', () => {
+    expect(overridesOf({ racing: true })).toEqual({}) // what the command line says of itself
+    expect(keepable(overridesOf({ racing: false }))).toEqual({ racing: false })
   })
 
   test('a base URL is kept without name, password and query', () => {

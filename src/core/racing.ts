@@ -5,7 +5,6 @@
 // average if the mean of all n is m. Is it m, the wealth is a martingale from 1 and ever reaches 1 / α with probability α at most
 // (Ville). Source: Waudby-Smith & Ramdas, arXiv:2010.09686 (hedged capital) and arXiv:2006.04347 (without replacement). Deviation: the
 // wealth is the mean over fixed stakes, in place of one predicted stake: nothing to tune, no cold start.
-import { mean } from './score.ts'
 
 /** Shares of the wealth staked, each by a bettor of its own. */
 const stakes = [0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
@@ -13,42 +12,46 @@ const stakes = [0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9]
 /** Share of its wealth that a bettor loses at most in one draw. */
 const most = 0.99
 
-/** Bounds are multiples of this, rounded outwards. */
-const grid = 1e-4
+/** Bounds are whole numbers of these in 1, rounded outwards. */
+const grid = 10_000
 
 /**
- * Log of the bettors' mean wealth after each draw, staked on the mean of all `n` lying below `m`; Infinity once m can't be reached.
- * `xs` = the draws so far, each in [−1, 1].
+ * Log of the bettors' mean wealth after the draws `xs`, each in [−1, 1], staked on the mean of all `n` lying below `m`. Infinity if m can't
+ * be reached any more, or once it was `enough`.
  */
-export function wealth(xs: readonly number[], n: number, m: number): readonly number[] {
-  const held = stakes.map(() => 1) // times e^scale
+export function wealth(xs: readonly number[], n: number, m: number, enough = Infinity): number {
+  const held = new Float64Array(stakes.length).fill(1) // times e^scale
   let scale = 0
+  let limit = Math.exp(enough) * held.length
+  let total = stakes.length
   let sum = 0
-  return xs.map((x, t) => {
+  for (let t = 0; t < xs.length; t++) {
     const mu = (n * m - sum) / (n - t)
-    sum += x
-    if (mu > 1 + 1e-9) scale = Infinity
-    for (const [i, share] of factors(x, mu).entries()) held[i]! *= share
-    const total = mean(held)
+    if (mu > 1 + 1e-9) return Infinity
+    const expected = Math.min(1, Math.max(-1, mu))
+    sum += xs[t]!
+    total = 0
+    for (let i = 0; i < held.length; i++) total += held[i]! *= factor(xs[t]!, expected, stakes[i]!)
     if (total < 1e-100 || total > 1e100) {
-      for (const i of held.keys()) held[i]! /= total
+      for (let i = 0; i < held.length; i++) held[i]! /= total
       scale += Math.log(total)
-      return scale
+      limit = Math.exp(enough - scale) * held.length
+      total = 1
     }
-    return scale + Math.log(total)
-  })
+    if (total >= limit) return Infinity
+  }
+  return scale + Math.log(total / held.length)
 }
 
-/** What each bettor's wealth is multiplied by when `x` is drawn and `mu` was to be expected; positive, and 1 on average if x averages mu. */
-export function factors(x: number, mu: number): readonly number[] {
-  const expected = Math.min(1, Math.max(-1, mu))
-  return stakes.map((stake) => 1 - Math.min(stake, most / (1 - expected)) * (x - expected))
+/** What a stake makes of a wealth when `x` is drawn and `expected` was to be expected: positive, and 1 on average if x averages that. */
+export function factor(x: number, expected: number, stake: number): number {
+  return 1 - Math.min(stake, most / (1 - expected)) * (x - expected)
 }
 
 /** Whether the draws so far show that the mean of all `n` is below 0; wrong with probability `alpha` at most over all looks together. */
 export function isBelow(xs: readonly number[], n: number, alpha: number): boolean {
   const canReach = xs.reduce((a, b) => a + b, 0) + (n - xs.length) >= 0
-  return !canReach || (wealth(xs, n, 0).at(-1) ?? 0) >= Math.log(1 / alpha)
+  return !canReach || wealth(xs, n, 0) >= Math.log(1 / alpha)
 }
 
 /** Bounds for the mean of all `n`, in [−1, 1]: over all times together they fail with probability `alpha` at most, and only narrow. */
@@ -62,14 +65,14 @@ export function bounds(xs: readonly number[], n: number, alpha: number): readonl
 /** The lowest mean, on the grid, that bettors have ruled out or that can't be reached. The wealth grows with m, so halving finds it. */
 function upper(xs: readonly number[], n: number, alpha: number): number {
   const reach = (xs.reduce((a, b) => a + b, 0) + n - xs.length) / n
-  let low = -1 / grid - 1
-  let high = Math.ceil(reach / grid - 1e-9)
-  const isOut = (at: number): boolean => wealth(xs, n, at * grid).some((log) => log >= Math.log(2 / alpha))
-  if (!isOut(high)) return Math.min(1, high * grid)
+  let low = -grid - 1
+  let high = Math.min(grid, Math.ceil(reach * grid - 1e-6))
+  const isOut = (at: number): boolean => wealth(xs, n, at / grid, Math.log(2 / alpha)) === Infinity
+  if (!isOut(high)) return high / grid
   while (high - low > 1) {
     const mid = Math.floor((low + high) / 2)
     if (isOut(mid)) high = mid
     else low = mid
   }
-  return Math.min(1, high * grid)
+  return high / grid
 }

@@ -61,6 +61,57 @@ test('a round is planned from the rounds up to P before it, and never with more 
   }
 })
 
+/** Racing in small blocks, so that toys are cut short. */
+const racing = { alpha: 0.5, block: 5 }
+
+test.each([1, 4])(
+  'in flight %i: a race gives one log in any order of arrival, and killed and resumed the same',
+  async (inFlight) => {
+    const options = toyOptions({ inFlight, rounds: 8, draws: 2, probe: 2, racing })
+    const whole = await finished(options)
+    const cut = whole.facts.filter((f) => f.kind === 'scored' && !f.score.full)
+    expect(cut.length).toBeGreaterThan(1)
+    for (let dieAt = 1; dieAt <= whole.actions; dieAt += 7) {
+      const run = new ToyRun(options)
+      await run.live(lse(), { timing: dieAt, dieAt })
+      await run.live(lse(), { timing: dieAt + 1000 })
+      expect(run.bytes === whole.bytes).toBe(true)
+      expect(Math.max(...run.paid.values())).toBe(1)
+    }
+  },
+)
+
+test('a node that was cut short is never the best, never raced against, never chosen, and may be edited', async () => {
+  let edited = 0
+  await fc.assert(
+    fc.asyncProperty(
+      fc.nat(1000),
+      fc.constantFrom(1, 4),
+      fc.constantFrom('mean', 'shrink', 'confirm'),
+      async (seed, inFlight, choice) => {
+        const splits = { ...toyOptions().splits, confirm: ids('c', 10) }
+        const { facts } = await finished(toyOptions({ seed, inFlight, choice, splits, racing, folds: 5 }))
+        const nodes = facts.flatMap((f) => (f.kind === 'scored' ? [f] : []))
+        const isCut = nodes.map((f) => !f.score.full)
+        for (const f of facts) {
+          if (f.kind !== 'planned' || f.plan.kind !== 'edit') continue
+          expect(isCut[f.plan.best!]).toBe(false)
+          if (isCut[f.plan.from[0]!]) edited++
+        }
+        const result = facts.flatMap((f) => (f.kind === 'reported' ? [f.result] : []))[0]!
+        expect([isCut[result.chosen], isCut[result.returned]]).toEqual([false, false])
+        for (const id of Object.keys(result.confirmed ?? {})) expect(isCut[Number(id)]).toBe(false)
+        for (const { score } of nodes) {
+          expect(Object.keys(score.per)).toHaveLength(score.n ?? 30)
+          expect(score.full).toBe(score.interval === undefined)
+        }
+      },
+    ),
+    { seed: 5, numRuns: 40 },
+  )
+  expect(edited).toBeGreaterThan(0)
+})
+
 test.each([1, 4])(
   'in flight %i: killed at any moment and resumed, the log is the same and nothing is paid twice',
   async (inFlight) => {

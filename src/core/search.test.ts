@@ -5,7 +5,8 @@ import { lse } from '../methods/lse.ts'
 import { noCost } from './budget.ts'
 import type { Fact, Options, Plan } from './facts.ts'
 import type { Answer, Command } from './method.ts'
-import type { Rollout } from './score.ts'
+import { rng } from './rng.ts'
+import { type Rollout, scoreOf } from './score.ts'
 import { closingCost, decide, expectedCost, type Limits, nextBatch, play, viewOf } from './search.ts'
 import { apply, noSpent, type State, start } from './state.ts'
 
@@ -74,6 +75,145 @@ test('a round by hand: the batch, the edit, the holdout, one node', () => {
       seen: scored({ t1: 0, t2: 1 }),
     },
   ])
+})
+
+/** Plays an edit of the seed to this context; `right` answers a rollout. Also how many rollouts each step asked for. */
+function raced(
+  o: Options,
+  seed: Readonly<Record<string, number>>,
+  right: (id: string, draw: number) => number,
+): { readonly facts: readonly Fact[]; readonly steps: readonly number[]; readonly order: readonly string[] } {
+  const s = start(o)
+  apply(s, { kind: 'planned', plan: { round: 0, kind: 'seed', from: [], batch: [], upTo: 0 } })
+  apply(s, { kind: 'scored', round: 0, parents: [], context: o.context, score: scored(seed) })
+  apply(s, { kind: 'settled', round: 0, spent: noSpent })
+  const steps: number[] = []
+  const order: string[] = []
+  const round = play(s, method, o, planned(s, o)[0]!)
+  let turn = round.next()
+  while (!turn.done) {
+    const asked = turn.value.flatMap((c) => (c.kind === 'evaluate' && c.role === 'holdout' ? [c] : []))
+    if (asked.length > 0) steps.push(asked.reduce((sum, c) => sum + c.ids.length, 0))
+    turn = round.next(
+      turn.value.map((c): Answer => {
+        if (c.kind !== 'evaluate') return { kind: 'edit', context: { share: '0.9' }, completion: '', cost: calls(1) }
+        order.push(...c.ids.map((id) => `${id}#${c.draws[0]}`))
+        const rollouts = c.ids.flatMap((exampleId) =>
+          Array.from({ length: c.draws[1] - c.draws[0] }, (_, k) => ({ exampleId, score: right(exampleId, c.draws[0] + k) })),
+        )
+        return {
+          kind: 'score',
+          score: scoreOf(rollouts, c.draws[1] - c.draws[0]),
+          rollouts: [],
+          cost: calls(rollouts.length),
+        }
+      }),
+    )
+  }
+  return { facts: turn.value, steps, order }
+}
+
+const fifty = { ...toyOptions().splits, holdout: ids('h', 50) }
+const all = (score: number): Readonly<Record<string, number>> => Object.fromEntries(fifty.holdout.map((id) => [id, score]))
+
+test('an edit that wins or holds its own is scored to the end, to the last bit as without racing', () => {
+  fc.assert(
+    fc.property(fc.integer({ min: 1, max: 3 }), fc.integer({ min: 4, max: 60 }), fc.nat(1000), (draws, block, seed) => {
+      const o = toyOptions({ splits: fifty, draws, seed })
+      const right = (id: string, draw: number): number => rng(id, draw, seed)() // any number, so that the order of sums shows
+      const score = (options: Options): unknown => raced(options, all(0), right).facts[0]
+      expect(score({ ...o, racing: { alpha: 0.2, block } })).toEqual(score(o))
+    }),
+    { numRuns: 25 },
+  )
+})
+
+test('an edit that is far worse than the best is cut short after a block, and keeps its interval', () => {
+  const o = toyOptions({ splits: fifty, racing: { alpha: 0.2, block: 20 } })
+  const { facts, steps } = raced(o, { ...all(1), h0: 0 }, () => 0)
+  expect(steps).toEqual([20])
+  const { score } = facts[0] as Fact & { kind: 'scored' }
+  expect(score).toMatchObject({ full: false, n: 20, draws: 1 })
+  expect(score.mean).toBeLessThan(0.04)
+  expect(Object.keys(score.per)).toHaveLength(20)
+  const [low, high] = score.interval!
+  expect(low).toBe(0)
+  expect(high).toBeGreaterThan(0)
+  expect(high).toBeLessThanOrEqual(0.6) // 30 of 50 are left
+  expect(facts.at(-1)).toMatchObject({ spent: { rollouts: 4 + 20 } })
+})
+
+test('a race is run in an order of its own, by seed, round and edit, over every generation once', () => {
+  const order = (seed: number): readonly string[] =>
+    raced(toyOptions({ splits: fifty, draws: 2, seed, racing: { alpha: 0.2, block: 30 } }), all(0), () => 1).order.slice(4)
+  expect(order(1)).toEqual(order(1))
+  expect(order(1)).not.toEqual(order(2))
+  expect(order(1).toSorted()).toEqual(fifty.holdout.flatMap((id) => [`${id}#0`, `${id}#1`]).toSorted())
+})
+
+test('what an edit is worth is what it is raced against plus the mean difference from it', () => {
+  // The seed is right on the first 40; the edit is never right.
+  const seed = Object.fromEntries(fifty.holdout.map((id, i) => [id, Number(i < 40)]))
+  const { facts, order } = raced(toyOptions({ splits: fifty, racing: { alpha: 0.2, block: 10 } }), seed, () => 0)
+  const { score } = facts[0] as Fact & { kind: 'scored' }
+  const drawn = order.slice(4).map((cell) => seed[cell.slice(0, -2)]!)
+  expect(score.full).toBe(false)
+  expect(score.mean).toBeCloseTo(Math.max(0, 0.8 - drawn.reduce((a, b) => a + b, 0) / drawn.length), 12)
+})
+
+test('contexts written by hand are scored to the end', () => {
+  const o = toyOptions({ splits: fifty, racing: { alpha: 0.2, block: 10 } })
+  const s = grown(o, [1])
+  const plan: Plan = { round: 1, kind: 'score', from: [0], batch: [], context: { share: '0' }, best: 0, upTo: 0 }
+  expect(play(s, method, o, plan).next().value).toMatchObject([{ ids: fifty.holdout, draws: [0, 1] }])
+})
+
+/** Plays the seed's round; `right` answers a rollout. */
+function seedOf(
+  o: Options,
+  right: (id: string, draw: number) => number,
+): { readonly s: State; readonly asked: readonly Command[] } {
+  const s = start(o)
+  const [plan] = planned(s, o)
+  const asked: Command[] = []
+  const round = play(s, method, o, plan!)
+  let turn = round.next()
+  while (!turn.done) {
+    asked.push(...turn.value)
+    turn = round.next(
+      turn.value.map((c) =>
+        c.kind === 'evaluate' ? scoreAnswer(Object.fromEntries(c.ids.map((id) => [id, right(id, c.draws[0])]))) : answered(c),
+      ),
+    )
+  }
+  for (const fact of turn.value) apply(s, fact)
+  return { s, asked }
+}
+
+test('where one answer varies more than twice as much as problems do, children get twice the generations, and so does the seed', () => {
+  const o = toyOptions({ splits: fifty, probe: 2 })
+  const odd = (id: string): number => Number(id.slice(1)) % 2
+  const { s: sure } = seedOf(o, odd)
+  expect(sure.noise).toEqual({ within: 0, between: expect.closeTo(25 / 98, 12), draws: 1 }) // variance of 25 ones and 25 zeros
+  expect([sure.draws, sure.nodes[0]!.score]).toMatchObject([1, { draws: 2, full: true, mean: 0.5 }])
+  const { s: noisy, asked } = seedOf({ ...o, draws: 2 }, (_, draw) => draw % 2)
+  expect(noisy.noise).toEqual({ within: expect.closeTo(0.5, 12), between: 0, draws: 4 })
+  expect(asked.map((c) => c.kind === 'evaluate' && c.draws)).toEqual([
+    [0, 1],
+    [1, 2],
+    [2, 3],
+    [3, 4],
+  ])
+  expect(noisy.nodes[0]!.score).toMatchObject({ draws: 4, mean: 0.5 })
+  expect(viewOf(noisy, { ...o, draws: 2 }, planned(noisy, o)[0]!).options.draws).toBe(4)
+})
+
+test('the seed is expected to cost what measuring it may, and a round what was chosen', () => {
+  const o = toyOptions({ splits: fifty, probe: 2, draws: 2 })
+  expect(expectedCost(start(o), o, 'seed')).toEqual(calls(4 * 50))
+  const { s } = seedOf(o, (_, draw) => draw % 2)
+  const one = calls(4 * 50 + 4 + 2)
+  expect(expectedCost({ ...s, spent: noSpent }, o, 'edit')).toEqual(one)
 })
 
 test('an invalid edit ends the round without scoring anything, and is a fact', () => {

@@ -3,7 +3,16 @@ import { createRequire } from 'node:module'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
 import { rng } from './rng.ts'
-import { crossValidated, meanInterval, pairedGain, shrunk, smallestGain, studentQuantile } from './statistics.ts'
+import {
+  crossValidated,
+  isNoisy,
+  meanInterval,
+  pairedGain,
+  shrunk,
+  smallestGain,
+  studentQuantile,
+  variances,
+} from './statistics.ts'
 
 // jstat ships no types; this is all that is used of it.
 const { jStat } = createRequire(import.meta.url)('jstat') as {
@@ -230,6 +239,23 @@ test('shrinkage pulls a lucky child towards its parent, and predicts a node with
   expect(child).toBeLessThan(raw)
   expect(child).toBeGreaterThan(root!)
   expect(grandchild).toBeCloseTo(child! - 0.015, 12)
+})
+
+test('variances of one answer and of problems, by hand and where they are known', () => {
+  // Problem means 1, ½, 0: variance ¼; within: 0, ½, 0. Between: ¼ − (1/6) / 2.
+  const found = variances([per([1, 1, 0]), per([1, 0, 0])])
+  expect(found.within).toBeCloseTo(1 / 6, 12)
+  expect(found.between).toBeCloseTo(1 / 4 - 1 / 12, 12)
+  // Each problem's p is 0.2 or 0.8: within .16, between .09.
+  const draw = rng('variances')
+  const many = Array.from({ length: 2 }, () =>
+    per(Array.from({ length: 20_000 }, (_, i) => Number(draw() < (i % 2 ? 0.2 : 0.8)))),
+  )
+  expect(variances(many).within).toBeCloseTo(0.16, 2)
+  expect(variances(many).between).toBeCloseTo(0.09, 2)
+  expect([isNoisy({ within: 0.21, between: 0.1 }), isNoisy({ within: 0.2, between: 0.1 })]).toEqual([true, false])
+  expect(() => variances([per([1, 0])])).toThrow('got 1 of 2')
+  expect(() => variances([per([1, 0]), per([1])])).toThrow(RangeError)
 })
 
 test('shrinkage refuses a parent that does not come before its child', () => {

@@ -22,6 +22,16 @@ test("a run's nodes become a tree of the reference code, several parts as one te
   expect(parseTree(JSON.parse(JSON.stringify(renderTree(tree))))).toEqual(tree)
 })
 
+test('a node whose scoring was cut short says so in its summary', () => {
+  const part = { ...score(0.3), full: false, n: 25, interval: [0.2, 0.5] as const }
+  const tree = referenceTree([nodes[0]!, { ...nodes[1]!, score: part }], {
+    selection: { kind: 'newest' },
+    picks: 0,
+    visits: () => 0,
+  })
+  expect(tree.nodes.map((n) => n.summary)).toEqual([null, { cut_short: true, rollouts: 25, interval: [0.2, 0.5] }])
+})
+
 test("the newest rule is called by the reference code's nearest name", () => {
   expect(referenceTree(nodes, { selection: { kind: 'newest' }, picks: 0, visits: () => 0 }).selection).toBe('deepest')
 })
