@@ -149,24 +149,24 @@ export function* propose(
   seen: Score & { readonly rollouts: readonly Rollout[] },
   memos?: readonly string[],
 ): Ask<Edit> {
-  const [answer] = yield [{ kind: 'propose', observation: { ...observation(view, seen), ...(memos && { memos }) } }]
-  return editIn(answer)
-}
-
-/** What the evolver is given to edit the round's first node. */
-export function observation(view: View, seen: Observation['seen']): Observation {
   const { plan, history, earlier, options } = view
-  return { node: view.from[0]!, seen, history, earlier, rules: options.rules, part: plan.part, hint: plan.hint }
+  const observation: Observation = {
+    node: view.from[0]!,
+    seen,
+    history,
+    earlier,
+    rules: options.rules,
+    part: plan.part,
+    hint: plan.hint,
+    ...(memos && { memos }),
+  }
+  const [answer] = yield [{ kind: 'propose', observation }]
+  if (answer?.kind !== 'edit' && answer?.kind !== 'invalid') throw new TypeError(`expected an edit, got ${answer?.kind}`)
+  return answer
 }
 
 /** The score of an answer. */
 export function scoreIn(answer: Answer | undefined): Score {
   if (answer?.kind !== 'score') throw new TypeError(`expected a score, got ${answer?.kind}`)
   return answer.score
-}
-
-/** The edit of an answer. */
-export function editIn(answer: Answer | undefined): Edit {
-  if (answer?.kind !== 'edit' && answer?.kind !== 'invalid') throw new TypeError(`expected an edit, got ${answer?.kind}`)
-  return answer
 }
