@@ -7,6 +7,7 @@ const methods: Readonly<Record<string, (settings: Settings) => Promise<Method>>>
   lse: async (settings) => (await import('./methods/lse.ts')).lse({ c: exploreOf(settings) }),
   chain: async () => (await import('./methods/lse.ts')).chain(),
   best: async () => (await import('./methods/lse.ts')).best(),
+  gepa: async () => (await import('./methods/gepa.ts')).gepa(),
 }
 
 export const methodNames = Object.keys(methods)
