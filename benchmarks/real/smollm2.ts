@@ -5,34 +5,22 @@ import { existsSync } from 'node:fs'
 import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { cpus } from 'node:os'
 import { basename, dirname } from 'node:path'
-import { rememberFailures } from '../../examples/remember-failures.ts'
 import type { Model } from '../../src/core/model.ts'
 import { rng, shuffle } from '../../src/core/rng.ts'
 import { meanInterval } from '../../src/core/statistics.ts'
 import type { Example, Task } from '../../src/core/task.ts'
 import { evolve } from '../../src/evolve.ts'
-import { type LlamaModel, type LlamaOptions, labelled, llama } from '../../src/models/llama.ts'
+import { type LlamaModel, llama } from '../../src/models/llama.ts'
+import { type RealTask, realTasks } from '../../src/recipes/quickstart-real.ts'
+import { rememberFailures } from '../../src/recipes/remember-failures.ts'
 import { percent, points, type Report } from '../../src/report.ts'
 import { mmluTask } from '../../src/tasks/mmlu.ts'
-import { qaTask } from '../../src/tasks/qa.ts'
 import { type Row, readRows } from '../../src/tasks/read.ts'
 import { type SqlOptions, sqlSeed, sqlTask } from '../../src/tasks/sql/sql.ts'
 
-interface Experiment {
-  readonly title: string
-  /** What is asked, how it is answered and scored. */
-  readonly about: string
-  /** Each shuffles the problems into splits of its own. */
-  readonly seeds: readonly number[]
-  readonly rounds: number
-  readonly format: LlamaOptions['format']
-  readonly contextSize: number
+interface Experiment extends RealTask {
   readonly sequences?: number
-  /** Most turns in a context. */
-  readonly most: number
   readonly say?: (gold: string) => string
-  readonly task: (seed: number) => Promise<Task<Example, unknown, Model>>
-  readonly model: (model: LlamaModel) => Model
 }
 
 const head = `# Measured with a real model
@@ -43,7 +31,6 @@ says anything about evolvers. BIRD's databases are not at hand: no figure here i
 `
 
 const shared = new URL('../../../shared/data/', import.meta.url).pathname
-const examples = new URL('../../examples/', import.meta.url).pathname
 
 const answered = (gold: string): string => `<answer>${gold}</answer>`
 
@@ -70,48 +57,10 @@ async function someRows(file: string, count: number, groupOf: (row: Row) => unkn
   return taken
 }
 
-const topics = ['sports', 'food', 'weather', 'money']
 const mmluSubject = 'high_school_geography'
 
 const experiments: Readonly<Record<string, Experiment>> = {
-  topic: {
-    title: 'Topic of a sentence, examples as turns',
-    about: `120 sentences of our own (examples/topic), four topics; the answer is decoded from the four words. Seed: "What is the topic of the text?"`,
-    seeds: [1, 2, 3, 4, 5],
-    rounds: 10,
-    format: 'chat',
-    contextSize: 1024,
-    most: 8,
-    task: (seed) =>
-      qaTask({
-        name: 'topic',
-        data: `${examples}topic/topic.jsonl`,
-        context: { instructions: 'What is the topic of the text?', examples: [] },
-        scorer: 'label',
-        params: { maxTokens: 8 },
-        seed,
-      }),
-    model: (model) => labelled(model, topics),
-  },
-  sentiment: {
-    title: 'Sentiment of a review, examples as plain text',
-    about: `60 reviews of our own (examples/sentiment); plain format, the answer is decoded from the two words. Seed: "Decide if the review is positive or negative."`,
-    seeds: [1, 2, 3, 4, 5],
-    rounds: 10,
-    format: 'plain',
-    contextSize: 1024,
-    most: 8,
-    task: (seed) =>
-      qaTask({
-        name: 'sentiment',
-        data: `${examples}sentiment/sentiment.jsonl`,
-        context: { instructions: 'Decide if the review is positive or negative.', examples: [] },
-        scorer: 'label',
-        params: { maxTokens: 8 },
-        seed,
-      }),
-    model: (model) => labelled(model, ['positive', 'negative']),
-  },
+  ...realTasks,
   mmlu: {
     title: 'MMLU-Redux, high school geography',
     about:

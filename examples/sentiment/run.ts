@@ -4,8 +4,8 @@
 import { dirname } from 'node:path'
 import { evolve } from '../../src/index.ts'
 import { labelled, llama } from '../../src/models/llama.ts'
+import { rememberFailures } from '../../src/recipes/remember-failures.ts'
 import { qaTask } from '../../src/tasks/qa.ts'
-import { rememberFailures } from '../remember-failures.ts'
 
 const [file = 'model.gguf'] = process.argv.slice(2)
 await using model = await llama(file, { format: 'plain', contextSize: 1024, packages: dirname(file) })

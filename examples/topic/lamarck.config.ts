@@ -3,8 +3,8 @@
 //   LAMARCK_PACKAGES=FOLDER npm run lamarck -- evolve examples/topic/lamarck.config.ts --model llamacpp:FOLDER/FILE
 // In a project of your own the imports are from 'lamarck' and 'lamarck/tasks/qa'.
 import { defineConfig } from '../../src/index.ts'
+import { rememberFailures } from '../../src/recipes/remember-failures.ts'
 import { qaTask } from '../../src/tasks/qa.ts'
-import { rememberFailures } from '../remember-failures.ts'
 
 export default defineConfig({
   task: qaTask({

@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { Argument, Command, CommanderError, InvalidArgumentError, Option } from 'commander'
 import type { ApplyFlags } from './apply.ts'
+import type { DemoFlags } from './demo.ts'
 import type { EstimateFlags } from './estimate.ts'
 import type { EvolveFlags } from './evolve.ts'
 import type { ExportFlags } from './export.ts'
@@ -81,14 +82,31 @@ function commands(ended: (code: number) => void): Command {
   }
   const act = async (work: Promise<number>): Promise<void> => ended(await work)
 
-  add('quickstart', 'show a whole run on a small shop, offline, with a scripted stand-in for the model', ['lamarck quickstart'])
+  add('quickstart', 'train an evolver by LSE and see what it does for contexts it never saw; offline, simulated, in minutes', [
+    'lamarck quickstart',
+    'lamarck quickstart --quick',
+    'lamarck quickstart --real model.gguf',
+  ])
+    .option('--quick', 'smaller: in 90 seconds or less')
+    .option('--seed <n>', 'of all chance; default: 1', number)
+    .option('--steps <n>', 'of training', number)
+    .option('--companies <n>', 'to evolve', number)
+    .option('--rounds <n>', 'edits of each company', number)
+    .option('--real <file>', 'also evolve two small tasks with a real local model, a .gguf file')
+    .option('--json', 'one JSON object a line: facts, then the table')
+    .action(async (_flags, command: Command) => {
+      const { quickstartCommand } = await import('./quickstart.ts')
+      await act(quickstartCommand(command.optsWithGlobals<QuickstartFlags>()))
+    })
+
+  add('demo', 'show one run in seconds, with scripts in place of models', ['lamarck demo', 'lamarck demo --rounds 5'])
     .option('--seed <n>', 'of all chance', number)
     .option('--rounds <n>', 'edits to make', number)
     .option('--id <name>', 'a name for the run')
     .option('--json', 'one JSON object a line')
     .action(async (_flags, command: Command) => {
-      const { quickstartCommand } = await import('./quickstart.ts')
-      await act(quickstartCommand(command.optsWithGlobals<QuickstartFlags>()))
+      const { demoCommand } = await import('./demo.ts')
+      await act(demoCommand(command.optsWithGlobals<DemoFlags>()))
     })
 
   add('init', 'write a config and example data that run as they are', [

@@ -4,10 +4,10 @@ import { ConfigError } from '../core/errors.ts'
 import { evolve } from '../evolve.ts'
 import type { EvolveOptions } from '../options.ts'
 import { loadConfig } from './config.ts'
+import { demoRun } from './demo.ts'
 import type { EvolveFlags } from './evolve.ts'
 import { follow } from './follow.ts'
 import { overridesOf, together, withOverrides } from './overrides.ts'
-import { quickRun } from './quickstart.ts'
 import { configAt, type Found, findRun, metaOf, type Opened, openRuns } from './runs-in.ts'
 import { terminal } from './terminal.ts'
 
@@ -29,13 +29,14 @@ export async function resumeCommand(id: string | undefined, flags: ResumeFlags):
     start: (signal) =>
       options
         ? evolve({ ...options, id: found.row.id, store: opened.store, signal })
-        : quickRun(opened, { ...quickstart, ...flags, id: found.row.id }, signal),
+        : demoRun(opened, { ...quickstart, ...flags, id: found.row.id }, signal),
   })
 }
 
 /** What a run was started with, and what the flags now say over it; its own limits stay unless the flags raise them. */
 export async function optionsOf(found: Found, opened: Opened, flags: ResumeFlags): Promise<EvolveOptions> {
-  const { config, overrides = {} } = metaOf(found.row)
+  const { config, overrides = {}, partOf } = metaOf(found.row)
+  if (partOf !== undefined) throw new ConfigError(`run "${found.row.id}" is one of several: go on with ${partOf}`)
   if (config === undefined && flags.config === undefined) {
     throw new ConfigError(
       `run "${found.row.id}" was not started by lamarck evolve: name its config with --config, or resume it in code`,

@@ -35,7 +35,10 @@ export interface Found {
 export interface Meta {
   readonly config?: string
   readonly overrides?: Overrides
+  /** The shop's run (lamarck demo), under the name it first had. */
   readonly quickstart?: { readonly seed?: number; readonly rounds?: number }
+  /** The command whose run it is one of. */
+  readonly partOf?: string
 }
 
 /** The store of a command: the one named, that of the config, or the usual one. Nothing is opened or made. */

@@ -19,7 +19,7 @@ export async function transferCommand(flags: TransferFlags): Promise<number> {
   const report = await reportIn(opened, found)
   if (report.chosen === 0) throw new ConfigError(`run "${report.run}" chose its seed: there is no gain to transfer`)
   if (metaOf(found.row).quickstart)
-    throw new ConfigError(`run "${report.run}" is the quickstart's, whose model is a script; evolve a task of yours`)
+    throw new ConfigError(`run "${report.run}" is the demo's, whose model is a script; evolve a task of yours`)
   // Limits of the finished run are used up: the table has those of its own flags.
   const options = { ...(await optionsOf(found, opened, flags)), budget: overridesOf(flags).budget ?? {} }
   const rows = await transfer(options, { context: report.chosenContext, models: flags.models })

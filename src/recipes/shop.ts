@@ -1,5 +1,5 @@
 // A small shop of our own making: a database, and questions whose words have meanings that only this shop knows. Used by `lamarck
-// quickstart`; nothing of it is anybody's data.
+// demo`; nothing of it is anybody's data.
 import { DatabaseSync } from 'node:sqlite'
 import { rng } from '../core/rng.ts'
 

@@ -259,9 +259,9 @@ describe('init', () => {
   })
 })
 
-test('the quickstart runs offline, says what it is, and is a run like any other', async () => {
+test('the demo runs offline, says what it is, and is a run like any other', async () => {
   const cwd = folder()
-  const ended = await lamarck(['quickstart'], { cwd })
+  const ended = await lamarck(['demo'], { cwd })
   expect(ended).toMatchObject({ code: 0, stderr: '' })
   expect(ended.stdout).toContain('simulated model: shows the machinery, no improvement is claimed')
   expect(ended.stdout).toMatch(/lamarck init\n$/)
@@ -271,7 +271,7 @@ test('the quickstart runs offline, says what it is, and is a run like any other'
 
 describe('help', () => {
   const commands = [
-    ...['quickstart', 'init', 'estimate', 'evolve', 'runs', 'status', 'report', 'resume', 'stop', 'pause', 'continue'],
+    ...['quickstart', 'demo', 'init', 'estimate', 'evolve', 'runs', 'status', 'report', 'resume', 'stop', 'pause', 'continue'],
     ...['branch', 'prune', 'diff', 'transfer', 'apply', 'export'],
   ]
   test('names every command, and each has examples', async () => {

@@ -1,11 +1,11 @@
 // The evolver of the examples that needs no model.
 import { expect, test } from 'vitest'
-import { rememberFailures } from '../examples/remember-failures.ts'
-import type { Context, Turn } from '../src/core/context.ts'
-import type { Edit, ProposeCall } from '../src/core/evolver.ts'
-import type { Observation } from '../src/core/observation.ts'
-import type { Rollout } from '../src/core/score.ts'
-import { echoModel } from './contracts/model.ts'
+import { echoModel } from '../../test/contracts/model.ts'
+import type { Context, Turn } from '../core/context.ts'
+import type { Edit, ProposeCall } from '../core/evolver.ts'
+import type { Observation } from '../core/observation.ts'
+import type { Rollout } from '../core/score.ts'
+import { rememberFailures } from './remember-failures.ts'
 
 const rollout = (n: number, score: number, gold: string): Rollout => ({
   exampleId: `r${n}`,

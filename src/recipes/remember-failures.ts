@@ -1,10 +1,10 @@
 // An evolver without a model: shows the action model what it got wrong, with the right answer, as turns of the conversation. It learns from
 // examples alone and never writes an instruction.
-import type { Turn } from '../src/core/context.ts'
-import { ConfigError } from '../src/core/errors.ts'
-import type { Evolver } from '../src/core/evolver.ts'
-import { rng } from '../src/core/rng.ts'
-import type { Rollout } from '../src/core/score.ts'
+import type { Turn } from '../core/context.ts'
+import { ConfigError } from '../core/errors.ts'
+import type { Evolver } from '../core/evolver.ts'
+import { rng } from '../core/rng.ts'
+import type { Rollout } from '../core/score.ts'
 
 export interface RememberOptions {
   /** The part of the context that holds the turns. */
