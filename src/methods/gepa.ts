@@ -43,8 +43,11 @@ export function gepa({
     name: 'gepa',
     batch: 3,
     evolver: evolver(gepaWriter(template === undefined ? {} : { template }), { params: { maxTokens: evolveParams.maxTokens } }),
-    plan(s, o) {
+    check(o) {
       if (o.batches !== 'shuffled') throw new ConfigError(`gepa draws its own minibatches; leave out batches "${o.batches}"`)
+      textParts(o.context, o.rules)
+    },
+    plan(s, o) {
       const draw = chance(o.seed, s.planned)
       const wish = s.wishes[0] // someone's branch: it names the parent
       const merged = merge && !wish ? planMerge(s, o, draw) : undefined
