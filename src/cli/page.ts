@@ -20,6 +20,20 @@ export interface Page {
 /** The whole file. */
 export function page({ report, state, createdAt, changes }: Page): string {
   const { run, names } = report
+  const body = `<header>
+<p class="small">${escaped(`${names.method} on ${names.task} · run ${run} · ${new Date(createdAt).toISOString().slice(0, 16).replace('T', ' ')} UTC`)}</p>
+<h1 class="${report.gain.shown && !report.simulated ? 'good' : 'plain'}">${escaped(verdictOf(report))}</h1>
+</header>
+${section('What it rests on', facts(reportLines(report)))}
+${section('Scores by round', curve(state.nodes))}
+${section('Tree of contexts', tree(state, report.chosen))}
+${section(`Seed → node ${report.chosen}`, contexts(report.seedContext, report.chosenContext))}
+${section('Test problems that changed', problems(changes))}`
+  return whole(`${run}: ${verdictOf(report)}`, body)
+}
+
+/** A file around a body of ours: its style, and the promise that it loads and runs nothing. */
+export function whole(title: string, body: string): string {
   const hash = createHash('sha256').update(style).digest('base64')
   const policy = `default-src 'none'; style-src 'sha256-${hash}'; base-uri 'none'; form-action 'none'`
   return `<!doctype html>
@@ -30,20 +44,12 @@ export function page({ report, state, createdAt, changes }: Page): string {
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <meta name="referrer" content="no-referrer">
-<title>${escaped(`${run}: ${verdictOf(report)}`)}</title>
+<title>${escaped(title)}</title>
 <style>${style}</style>
 </head>
 <body>
 <main>
-<header>
-<p class="small">${escaped(`${names.method} on ${names.task} · run ${run} · ${new Date(createdAt).toISOString().slice(0, 16).replace('T', ' ')} UTC`)}</p>
-<h1 class="${report.gain.shown && !report.simulated ? 'good' : 'plain'}">${escaped(verdictOf(report))}</h1>
-</header>
-${section('What it rests on', facts(reportLines(report)))}
-${section('Scores by round', curve(state.nodes))}
-${section('Tree of contexts', tree(state, report.chosen))}
-${section(`Seed → node ${report.chosen}`, contexts(report.seedContext, report.chosenContext))}
-${section('Test problems that changed', problems(changes))}
+${body}
 </main>
 </body>
 </html>
@@ -277,6 +283,13 @@ circle{stroke:var(--soft);stroke-width:1}
 .leading{stroke:var(--ink);stroke-width:1.5}
 .cut{stroke:var(--ink);stroke-width:1;stroke-dasharray:2 2}
 .s0{fill:var(--s0)}.s1{fill:var(--s1)}.s2{fill:var(--s2)}.s3{fill:var(--s3)}.s4{fill:var(--s4)}
+.race{fill:none;stroke-width:2}
+.r0{stroke:var(--line)}.r1{stroke:var(--bad)}.r2{stroke:var(--good)}.r3{stroke:var(--soft)}.r4{stroke:var(--ink)}
+.keys{columns:3 220px;list-style:none;padding:0;font-size:.85rem}
+.keys svg{display:inline-block}
+table{border-collapse:collapse;font-size:.85rem;font-variant-numeric:tabular-nums}
+th,td{text-align:right;padding:4px 10px;border-bottom:1px solid var(--rule);white-space:nowrap}
+th:first-child,td:first-child{text-align:left}
 details{border-bottom:1px solid var(--rule);padding:6px 0}
 summary{cursor:pointer;overflow-wrap:anywhere}
 .fixed,.broken{font-size:.8rem;font-weight:600;border:1px solid;border-radius:4px;padding:0 6px;margin-right:4px}

@@ -1,0 +1,312 @@
+// lamarck bench <suite>: methods × tasks × seeds on equal budgets, and one table.
+import { spawn } from 'node:child_process'
+import { once } from 'node:events'
+import { mkdirSync, writeFileSync } from 'node:fs'
+import { availableParallelism, cpus } from 'node:os'
+import { basename, dirname, join } from 'node:path'
+import { setTimeout as after } from 'node:timers/promises'
+import { type Arm, ablationNames, ablations, armOf, defaultMethods } from '../bench/arms.ts'
+import { idOf, type RaceOptions, race } from '../bench/race.ts'
+import { type BenchRecord, recordOf } from '../bench/record.ts'
+import type { Suite } from '../bench/suite.ts'
+import { type DataSuite, dataSuite, dataSuites, type SuiteOptions, suiteOf } from '../bench/suites.ts'
+import { benchNotes, benchTables } from '../bench/tables.ts'
+import { ConfigError } from '../core/errors.ts'
+import { openStore } from '../evolve.ts'
+import type { EvolveOptions } from '../options.ts'
+import { benchPage } from './bench-page.ts'
+import { loadConfig } from './config.ts'
+import { overridesOf, type RunFlags } from './overrides.ts'
+import type { StoreFlags } from './runs-in.ts'
+import { table } from './table.ts'
+import { type CommonFlags, safe, type Terminal, terminal } from './terminal.ts'
+import { clock, count } from './words.ts'
+
+export interface BenchFlags
+  extends CommonFlags,
+    StoreFlags,
+    Pick<RunFlags, 'model' | 'evolver' | 'rounds' | 'protocol' | 'concurrency' | 'maxCalls' | 'maxUsd' | 'maxTokens'> {
+  readonly methods?: readonly string[]
+  readonly preset?: string
+  readonly seeds?: number
+  readonly data?: string
+  readonly tasks?: readonly string[]
+  readonly policy?: readonly string[]
+  readonly companies?: number
+  readonly parallel?: number
+  readonly quick?: boolean
+  /** Processes to divide the tasks of a short suite among. */
+  readonly workers?: number
+  /** "1/2": this process runs the first of two shares of the tasks, and prints nothing. */
+  readonly share?: string
+  readonly out?: string
+  readonly html?: string | true
+  readonly json?: boolean
+}
+
+/** Races and prints the table. Resolves to the exit code. */
+export async function benchCommand(name: string, flags: BenchFlags, version: string): Promise<number> {
+  const screen = terminal(flags)
+  const began = Date.now()
+  const stop = new AbortController()
+  const interrupt = (): void => (stop.signal.aborted ? process.exit(130) : stop.abort(new Error('interrupted')))
+  process.on('SIGINT', interrupt).on('SIGTERM', interrupt)
+  try {
+    await using suite = await suiteNamed(name, flags, { screen, signal: stop.signal })
+    const record = await raced(suite, flags, { screen, signal: stop.signal, version })
+    if (!record) return 0
+    const file = flags.out ?? join('.lamarck', `bench-${suite.name}.json`)
+    write(file, `${recordText(record)}\n`)
+    if (flags.html !== undefined) {
+      const page = flags.html === true ? `lamarck-bench-${suite.name}.html` : flags.html
+      write(page, benchPage(record))
+      screen.say(`page: ${page}`)
+    }
+    if (flags.json) screen.out(JSON.stringify(record))
+    else {
+      screen.out(safe(benchText(record)))
+      screen.say(`\nall runs are in ${file}; ${clock((Date.now() - began) / 1000)} by the clock`)
+    }
+    return 0
+  } catch (error) {
+    if (!stop.signal.aborted) throw error
+    screen.warn('interrupted; the same command goes on')
+    return 130
+  }
+}
+
+/** The tables of a race and what they rest on. */
+export function benchText(record: BenchRecord): string {
+  const right = (rows: readonly (readonly string[])[]): readonly number[] =>
+    (rows[0] ?? []).flatMap((head, i) => (i > 0 && head !== 'against' && head !== '' ? [i] : []))
+  const tables = benchTables(record).map(({ title, rows }) => `${title}\n\n${table(rows, right(rows))}`)
+  return [...tables, benchNotes(record).join('\n')].join('\n\n')
+}
+
+/** One run a line: two races of the same settings can be compared by any program. */
+export function recordText(record: BenchRecord): string {
+  const lists = ['runs', 'problems', 'curves', 'tracks', 'entrants', 'pairs'] as const
+  const lines = Object.entries(record).map(([key, value]) => {
+    const isList = (lists as readonly string[]).includes(key) && Array.isArray(value)
+    const text = isList ? `[\n${value.map((one) => JSON.stringify(one)).join(',\n')}\n]` : JSON.stringify(value)
+    return `${JSON.stringify(key)}: ${text}`
+  })
+  return `{\n${lines.join(',\n')}\n}`
+}
+
+function write(file: string, text: string): void {
+  mkdirSync(dirname(file), { recursive: true })
+  writeFileSync(file, text)
+}
+
+interface Around {
+  readonly screen: Terminal
+  readonly signal: AbortSignal
+}
+
+async function raced(
+  suite: Suite,
+  flags: BenchFlags,
+  { screen, signal, version }: Around & { readonly version: string },
+): Promise<BenchRecord | undefined> {
+  const { quick = false, rounds, concurrency, protocol } = flags
+  const seeds = Array.from({ length: whole('seeds', flags.seeds ?? (quick ? 3 : 5)) }, (_, i) => i + 1)
+  const { budget: asked = {} } = overridesOf(flags)
+  const budget =
+    Object.keys(asked).length > 0 || rounds !== undefined || suite.calls === undefined ? asked : { calls: suite.calls }
+  const parallel = whole('parallel', flags.parallel ?? (suite.isShort ? 1000 : 1))
+  const storeName = flags.store ?? join('.lamarck', 'bench.db')
+  await using store = await openStore(storeName)
+  const options = {
+    ...{ seeds, budget, store, parallel, signal, rounds: rounds ?? 25 },
+    ...(concurrency !== undefined && { concurrency }),
+  }
+  if (flags.share !== undefined) {
+    await race({ ...suite, tracks: shareOf(suite.tracks, flags.share) }, options)
+    return undefined
+  }
+  screen.say(`${suite.name}: ${suite.entrants.length} rows × ${suite.tracks.length} tasks × ${seeds.length} seeds`)
+  const onRan = progress(screen, flags.json ?? false)
+  const workers =
+    suite.isShort && storeName !== 'memory' ? Math.min(flags.workers ?? availableParallelism(), suite.tracks.length) : 1
+  if (workers > 1) await divided(suite, { workers, seeds, store, onRan, signal, budget, rounds: rounds ?? 25 })
+  const rans = await race(suite, { ...options, ...(workers === 1 && { onRan: (_, done, total) => onRan(done, total) }) })
+  const settings = { rounds: rounds ?? 25, parallel, concurrency: concurrency ?? 64, protocol: protocol ?? 'default' }
+  const made = { lamarck: version, node: process.version, machine: `${cpus()[0]?.model.trim()}, ${availableParallelism()} cores` }
+  return recordOf(suite, { rans, settings, budget, seeds, made, command: commandOf(suite.name, flags) })
+}
+
+/** The command as anyone would give it; folders are left out, which are of one machine. */
+function commandOf(suite: string, flags: BenchFlags): string {
+  const { methods, preset, seeds, rounds, maxCalls, maxUsd, maxTokens, model, evolver, companies, quick, protocol, tasks } = flags
+  const given = { methods, preset, seeds, rounds, maxCalls, maxUsd, maxTokens, model, evolver, companies, quick, protocol, tasks }
+  const words = Object.entries(given).flatMap(([name, value]) => {
+    if (value === undefined) return []
+    const flag = `--${name.replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`)}`
+    return value === true ? [flag] : [flag, String(value)]
+  })
+  return ['npx lamarck bench', suite.replace(/^finch-.*/, 'finch'), ...words].join(' ')
+}
+
+/** Runs all of a suite into the store by processes of this same command, a share of the tasks each. */
+async function divided(
+  suite: Suite,
+  {
+    workers,
+    seeds,
+    store,
+    onRan,
+    signal,
+    budget,
+    rounds,
+  }: Pick<RaceOptions, 'seeds' | 'store' | 'budget' | 'rounds'> & {
+    readonly workers: number
+    readonly onRan: Progress
+    readonly signal: AbortSignal
+  },
+): Promise<void> {
+  const names = suite.tracks.flatMap(({ name: track }) =>
+    seeds.flatMap((seed) => suite.entrants.map(({ name: entrant }) => idOf(suite, { entrant, track, seed }, { budget, rounds }))),
+  )
+  const ids = new Set(names)
+  const ended = async (): Promise<number> => (await store.runs()).filter((run) => ids.has(run.id)).length
+  if ((await ended()) === ids.size) return
+  const children = Array.from({ length: workers }, (_, i) => {
+    const args = [...process.execArgv, ...process.argv.slice(1), '--share', `${i + 1}/${workers}`]
+    return spawn(process.execPath, args, { stdio: ['ignore', 'ignore', 'pipe'] })
+  })
+  const end = (): void => {
+    for (const child of children) child.kill('SIGINT')
+  }
+  signal.addEventListener('abort', end, { once: true })
+  const codes = Promise.all(
+    children.map(async (child) => {
+      let said = ''
+      child.stderr.on('data', (chunk) => (said += chunk))
+      const [code] = (await once(child, 'close')) as [number | null]
+      if (code !== 0) end()
+      return { code, said: said.trim() }
+    }),
+  )
+  let going = true
+  const over = codes.then(() => (going = false))
+  while (going) {
+    await Promise.race([over, after(2_000, undefined, { ref: false })])
+    onRan(await ended(), ids.size)
+  }
+  signal.throwIfAborted()
+  // The one that failed, before those that were ended for it.
+  const failed = (await codes).filter(({ code }) => code !== 0).sort((a, b) => Number(a.code === 130) - Number(b.code === 130))[0]
+  if (failed?.code === 2) throw new ConfigError(failed.said)
+  if (failed) throw new Error(`a share of the race failed: ${failed.said}`)
+}
+
+/** Every so many tasks, beginning with one's own. */
+function shareOf<T>(tracks: readonly T[], share: string): readonly T[] {
+  const [own = 1, all = 1] = share.split('/').map(Number)
+  return tracks.filter((_, i) => i % all === own - 1)
+}
+
+type Progress = (done: number, total: number) => void
+
+function progress({ say }: Terminal, isQuiet: boolean): Progress {
+  const from = Date.now()
+  let told = from
+  let before: number | undefined
+  return (done, total) => {
+    const now = Date.now()
+    before ??= done
+    if (isQuiet || done === before || (now - told < 20_000 && done < total)) return
+    told = now
+    const left = ((now - from) / (done - before)) * (total - done)
+    say(`${count(done)} of ${count(total)} runs, about ${clock(left / 1000)} left`)
+  }
+}
+
+/** @throws {ConfigError} for a suite, method or preset that is not there. */
+async function suiteNamed(name: string, flags: BenchFlags, around: Around): Promise<Suite> {
+  if (name === 'finch') return finchNamed(flags, around)
+  const arms = armsOf(flags)
+  const options: SuiteOptions = {
+    arms,
+    ...(flags.model !== undefined && { model: flags.model }),
+    ...(flags.evolver !== undefined && { evolver: flags.evolver }),
+    ...(flags.tasks && { only: flags.tasks }),
+    ...(flags.protocol === 'paper' && { protocol: flags.protocol }),
+  }
+  const known = dataSuites.find((suite) => suite === name)
+  if (known) return dataNamed(known, flags, options)
+  if (!/\.m?[jt]s$/.test(name)) {
+    throw new ConfigError(
+      `unknown suite "${name}" (have: finch, ${dataSuites.join(', ')}, or a config of yours: lamarck bench my.bench.ts)`,
+    )
+  }
+  const { options: found } = await loadConfig(name)
+  const tasks =
+    'tasks' in found && typeof found.tasks === 'object' && found.tasks !== null
+      ? Object.entries(found.tasks)
+      : [[basename(name).split('.')[0]!, found] as const]
+  // as: configs, checked name by name when their run is prepared
+  const own = new Map(tasks.map(([task, config]) => [task, async () => (await config) as Partial<EvolveOptions>] as const))
+  return suiteOf(basename(name).split('.')[0]!, own, options)
+}
+
+function dataNamed(name: DataSuite, { data }: BenchFlags, options: SuiteOptions): Promise<Suite> {
+  if (data === undefined) throw new ConfigError(`suite "${name}" needs its files: say with --data where they are`)
+  if (options.model === undefined) throw new ConfigError(`suite "${name}" needs a model that answers: --model openai:gpt-5-mini`)
+  return dataSuite(name, data, options)
+}
+
+async function finchNamed(flags: BenchFlags, { screen, signal }: Around): Promise<Suite> {
+  const { finchSuite, trainedPolicies } = await import('../bench/finch-suite.ts')
+  const { quick = false, preset, evolver, policy = [] } = flags
+  if (flags.model !== undefined) throw new ConfigError('in Finch the model that answers is the simulated one: leave --model out')
+  if (preset !== undefined && ![...ablationNames, 'reward', 'transfer'].includes(preset)) {
+    throw new ConfigError(`unknown preset "${preset}" (have: ${[...ablationNames, 'reward', 'transfer'].join(', ')})`)
+  }
+  const isOneArm = preset === 'reward' || preset === 'transfer'
+  const arms = isOneArm ? [armOf('lse')] : armsOf(flags)
+  await Promise.all(arms.map((arm) => arm.method())) // a name that is not there is told before anything is trained
+  const rewards = preset === 'reward' ? (['leave-one-out', 'grpo', 'delta'] as const) : (['leave-one-out', 'grpo'] as const)
+  const missing = evolver === undefined ? rewards.slice(policy.length) : []
+  const trained = await trainedPolicies(missing, {
+    ...{ folder: join('.lamarck', 'bench'), signal },
+    ...(quick && { steps: quickSteps }),
+    onFact: (advantage, fact) => {
+      if (fact.kind === 'looked' && !flags.json)
+        screen.say(
+          `training (${advantage}): step ${fact.step}, dev ${(100 * fact.dev).toFixed(1)} % of the way, in Finch (simulated)`,
+        )
+    },
+  })
+  const [lse, ...others] = [...policy, ...trained].map((checkpoint, i) => ({ name: policyNames[rewards[i]!], checkpoint }))
+  const companies = whole('companies', flags.companies ?? (quick ? 8 : 32))
+  return finchSuite({
+    arms,
+    policies: lse ? [lse] : [],
+    beside: others,
+    companies,
+    ...(evolver !== undefined && { evolver }),
+    ...(preset === 'transfer' && { actor: 'finch-actor-2' }),
+    ...(preset !== undefined && { variant: preset }),
+  })
+}
+
+const policyNames = { 'leave-one-out': 'trained', grpo: 'trained with GRPO', delta: 'trained with delta' } as const
+
+/** Steps of a training for `--quick`. */
+const quickSteps = 40
+
+function armsOf({ methods, preset }: BenchFlags): readonly Arm[] {
+  if (preset === undefined) return (methods ?? defaultMethods).map((method) => armOf(method))
+  if (methods) throw new ConfigError('--preset says which methods race: leave --methods out')
+  const found = ablationNames.find((name) => name === preset)
+  if (!found)
+    throw new ConfigError(`unknown preset "${preset}" (have: ${ablationNames.join(', ')}; in Finch also reward, transfer)`)
+  return ablations[found]
+}
+
+function whole(name: string, value: number): number {
+  if (Number.isInteger(value) && value >= 1) return value
+  throw new ConfigError(`${name} is ${value}: give a whole number from 1`)
+}
