@@ -2,6 +2,7 @@
 import { readFileSync } from 'node:fs'
 import { Argument, Command, CommanderError, InvalidArgumentError, Option } from 'commander'
 import type { ApplyFlags } from './apply.ts'
+import type { BenchFlags } from './bench.ts'
 import type { DemoFlags } from './demo.ts'
 import type { EstimateFlags } from './estimate.ts'
 import type { EvolveFlags } from './evolve.ts'
@@ -236,12 +237,7 @@ function commands(ended: (code: number) => void): Command {
     add('transfer', 'score seed and chosen context with other models, on the same test problems', [
       'lamarck transfer --models openai:gpt-5-mini,openai:gpt-5-nano --max-usd 2',
     ])
-      .requiredOption('--models <a,b>', 'models, with commas between', (text: string) =>
-        text
-          .split(',')
-          .map((s) => s.trim())
-          .filter(Boolean),
-      )
+      .requiredOption('--models <a,b>', 'models, with commas between', list)
       .option('--run <run>', 'default: the newest')
       .option('--config <file>', 'where the config is now')
       .option('--json', 'as one JSON list'),
@@ -319,6 +315,39 @@ function commands(ended: (code: number) => void): Command {
       await act(policyCommand(what, folder, command.optsWithGlobals<PolicyFlags>()))
     })
 
+  add('bench', 'race methods over tasks and seeds on equal budgets; suites: finch, sql, mmlu-redux, bird, or a config of yours', [
+    'lamarck bench finch --seeds 5',
+    'lamarck bench finch --quick --html',
+    'lamarck bench sql --data ./data --model openai:gpt-5-mini --methods lse,gepa --rounds 25',
+  ])
+    .argument('<suite>')
+    .option('--methods <a,b>', 'default: lse,chain,best-of-n,gepa,textgrad', list)
+    .option('--preset <name>', 'an ablation: tree, ucb or batch; in Finch also reward, transfer')
+    .option('--seeds <n>', 'runs of each method on each task; default: 5', number)
+    .option('--max-calls <n>', 'limit of one run', number)
+    .option('--max-tokens <n>', 'limit of one run', number)
+    .option('--max-usd <x>', 'limit of one run in dollars', number)
+    .option('--rounds <n>', 'without a limit: as many calls as so many rounds of LSE take; default: 25', number)
+    .option('--model <model>', 'who answers')
+    .option('--evolver <model>', 'who writes the edits; default: the model, in Finch the policies')
+    .option('--data <folder>', "where the suite's files are")
+    .option('--tasks <a,b>', 'databases or subjects; default: all of the suite', list)
+    .option('--protocol <name>', 'default or paper: 50 holdout problems × 8, c = 2')
+    .option('--policy <a,b>', 'Finch: checkpoints trained by LSE and by GRPO; default: they are trained first', list)
+    .option('--companies <n>', 'Finch: databases; default: 32', number)
+    .option('--concurrency <n>', 'calls of a run in flight at once', number)
+    .option('--parallel <n>', 'runs at once; default: 1, many in Finch', number)
+    .option('--workers <n>', 'Finch: processes; default: the cores', number)
+    .addOption(new Option('--share <i/n>').hideHelp())
+    .option('--quick', 'Finch: fewer databases, seeds and steps of training')
+    .option('--out <file>', 'every run and setting; default: .lamarck/bench-SUITE.json')
+    .option('--html [file]', 'as one page, with curves of score by calls')
+    .option('--json', 'as one JSON object')
+    .action(async (suite: string, _flags, command: Command) => {
+      const { benchCommand } = await import('./bench.ts')
+      await act(benchCommand(suite, command.optsWithGlobals<BenchFlags>(), version()))
+    })
+
   add('finch', 'serve the embedded world, with its simulated models, to programs in any language', ['lamarck finch serve'])
     .addArgument(new Argument('<what>').choices(['serve']))
     .option('--port <n>', 'on 127.0.0.1; default: 8087', number)
@@ -361,6 +390,14 @@ function number(text: string): number {
   const n = Number(text)
   if (text.trim() === '' || !Number.isFinite(n)) throw new InvalidArgumentError('give a number.')
   return n
+}
+
+/** Names with commas between. */
+function list(text: string): string[] {
+  return text
+    .split(',')
+    .map((name) => name.trim())
+    .filter(Boolean)
 }
 
 function examples(lines: readonly string[]): string {
