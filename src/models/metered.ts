@@ -290,12 +290,16 @@ async function attempt<T>(
   const tell = (kind: CallEvent['kind'], cost: Cost, more: Partial<CallEvent> = {}): void =>
     onCall({ kind, model: call.model, key, ms: kind === 'sent' ? 0 : performance.now() - sent, cost, ...more })
   tell('sent', call.bound)
-  const limit = new ModelError(`${call.model}: no answer within ${timeout / 1000} s`, { retryable: true })
+  let limit: ModelError | undefined // made when it is needed: a stack costs as much as all else that is done here
+  const late = (): ModelError => {
+    limit = new ModelError(`${call.model}: no answer within ${timeout / 1000} s`, { retryable: true })
+    return limit
+  }
   let answer: Answered<T>
   try {
-    answer = await spanned(describe(call), () => limited(call.send, timeout, limit, signal))
+    answer = await spanned(describe(call), () => limited(call.send, timeout, late, signal))
   } catch (error) {
-    const lost = error === limit || signal?.aborted === true
+    const lost = (limit !== undefined && error === limit) || signal?.aborted === true
     const cost = lost ? call.bound : refused(error) ? { calls: 1, tokens: 0, usd: 0 } : call.bound
     settle(cost)
     const message = redact(error instanceof Error ? error.message : String(error))
@@ -441,17 +445,17 @@ class Past {
   }
 }
 
-/** Rejects with `late` after `ms`, or with the signal's reason, even if `work` does not listen. */
+/** Rejects with what `late` makes after `ms`, or with the signal's reason, even if `work` does not listen. */
 async function limited<T>(
   work: (signal: AbortSignal) => Promise<T>,
   ms: number,
-  late: Error,
+  late: () => Error,
   signal: AbortSignal | undefined,
 ): Promise<T> {
   const stop = new AbortController()
   const pass = (): void => stop.abort(signal?.reason)
   signal?.addEventListener('abort', pass, { once: true })
-  const timer = setTimeout(() => stop.abort(late), ms)
+  const timer = setTimeout(() => stop.abort(late()), ms)
   try {
     return await orAbort(work(stop.signal), stop.signal)
   } finally {

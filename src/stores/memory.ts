@@ -39,7 +39,10 @@ export function memoryStore(): Store {
       const entries = ofRun(journals, run, () => new Map())
       return {
         read: async (round) => [...entries.values()].filter((entry) => entry.round === round),
-        put: async (entry) => void entries.set(`${entry.round} ${entry.key}`, structuredClone(entry)),
+        put: async (entry) => {
+          const { bound, cost } = entry
+          entries.set(`${entry.round} ${entry.key}`, { ...entry, bound: { ...bound }, ...(cost && { cost: { ...cost } }) })
+        },
         spent: async () => {
           const all = [...entries].sort(([a], [b]) => (a < b ? -1 : 1)).map(([, entry]) => entry)
           const done = all.filter((entry) => entry.outcome !== undefined).map((entry) => entry.cost ?? noCost)
