@@ -2,7 +2,6 @@
 // on its own (network.ts), so each checks the other.
 import type { Loss, Metrics } from '../../core/engine.ts'
 import type { Batch } from './batch.ts'
-import type { Gradient } from './network.ts'
 
 /** Sums over tokens; those of batches add up. */
 export interface Sums {
@@ -16,12 +15,15 @@ export interface Sums {
   entropy: number
 }
 
-/** @param now of the batch's tokens */
-export function sumsOf(
-  { weights, advantages, logprobs }: Batch,
-  { logprobs: now, entropies }: Pick<Gradient, 'logprobs' | 'entropies'>,
-  loss: Loss,
-): Sums {
+/** What the policy says now of the batch's tokens, [N, G, T] each. */
+export interface Now {
+  readonly logprobs: Float32Array
+  /** Where the loss counts them. */
+  readonly entropies?: Float32Array
+}
+
+/** The sums of one batch. */
+export function sumsOf({ weights, advantages, logprobs }: Batch, { logprobs: now, entropies }: Now, loss: Loss): Sums {
   const sums: Sums = { loss: 0, tokens: 0, nll: 0, kl: 0, clipped: 0, entropy: 0 }
   const bonus = entropyOf(loss)
   for (let i = 0; i < weights.length; i++) {
