@@ -29,6 +29,8 @@ export type Loss =
   | { readonly kind: 'ppo'; readonly low: number; readonly high: number; readonly entropy?: number }
   /** −r A. */
   | { readonly kind: 'importance_sampling' }
+  /** −clip(r, 1 − low, 1 + high) A logprob now, with no gradient through the clip. Source: CISPO, arXiv:2506.13585. */
+  | { readonly kind: 'cispo'; readonly low: number; readonly high: number }
   /** −logprob now; advantages and old log-probabilities are not read. */
   | { readonly kind: 'cross_entropy' }
 

@@ -129,7 +129,7 @@ export function engineContract(name: string, under: () => Promise<EngineUnderTes
       const groups = [group(engine, { tokens, logprobs: zeros, advantages: zeros, weights: zeros.map(() => 1) })]
       for (let step = 0; step < 30; step++) {
         await engine.forwardBackward(groups, { kind: 'cross_entropy' })
-        await engine.optimStep({ learningRate, maxNorm: 1 })
+        await engine.optimStep({ learningRate })
       }
       const policy = await engine.policy()
       const [said] = await policy.sample(messages, { maxTokens: tokens.length + 2, temperature: 0 })

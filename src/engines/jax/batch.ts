@@ -77,6 +77,7 @@ function batchOf(groups: readonly Group[], { n, g, p, t }: Pick<Batch, 'n' | 'g'
 /** @throws {EngineError} on groups that can't be trained on, naming the first. */
 export function checkGroups(groups: readonly Group[], loss: Loss, { context, vocabulary }: Shape): void {
   if (!groups.some(({ rollouts }) => rollouts.length > 0)) throw new EngineError('there are no rollouts to train on')
+  if (loss.kind === 'cispo') throw new EngineError('the jax engine has no loss cispo: take ppo')
   if (loss.kind === 'ppo' && !(loss.low >= 0 && loss.high >= 0)) {
     throw new EngineError(`ppo: low ${loss.low} and high ${loss.high} must not be negative`)
   }
