@@ -8,6 +8,8 @@ const methods: Readonly<Record<string, (settings: Settings) => Promise<Method>>>
   chain: async () => (await import('./methods/lse.ts')).chain(),
   best: async () => (await import('./methods/lse.ts')).best(),
   gepa: async () => (await import('./methods/gepa.ts')).gepa(),
+  textgrad: async () => (await import('./methods/textgrad.ts')).textgrad(),
+  reflexion: async () => (await import('./methods/reflexion.ts')).reflexion(),
 }
 
 export const methodNames = Object.keys(methods)

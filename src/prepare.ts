@@ -103,6 +103,7 @@ export async function prepare(given: EvolveOptions, onWarning?: (warning: string
   }
   const writer = write ? functionEvolver(write) : await modelEvolver(method, settings)
   const options = optionsOf(task, settings, { act, evolve, method })
+  method.check?.(options)
   const names: Names = {
     task: task.name,
     method: method.name,

@@ -91,6 +91,7 @@ const stops = {
   budget: 'the budget ended',
   patience: 'no gain for a while',
   perfect: 'nothing left to gain',
+  done: 'nothing left to do',
   asked: 'as asked',
 } as const
 

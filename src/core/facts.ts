@@ -90,7 +90,7 @@ export type Steer =
   | { readonly wish: 'add'; readonly context: Context; readonly parent?: number }
   | { readonly wish: 'extend'; readonly rounds?: number; readonly budget?: Budget }
 
-export const stopReasons = ['rounds', 'budget', 'patience', 'perfect', 'asked'] as const
+export const stopReasons = ['rounds', 'budget', 'patience', 'perfect', 'done', 'asked'] as const
 export type StopReason = (typeof stopReasons)[number]
 
 /** What the closing look found; the canonical part of a report. */

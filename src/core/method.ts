@@ -45,6 +45,10 @@ export interface Method {
   readonly evolver?: Evolver
   /** Problems a round, unless the user says otherwise. */
   readonly batch?: number
+  /** Refuses what the method can't work with, before anything is spent. @throws {ConfigError} */
+  check?(options: Options): void
+  /** Why there is nothing left to do, if so; asked before each plan. */
+  done?(state: State, options: Options): string | undefined
   /** Which node next, on which batch; called only when a round may be planned. */
   plan(state: State, options: Options): Pick<Plan, 'from' | 'batch' | 'part' | 'context'>
   round(view: View): Ask<readonly Outcome[]>

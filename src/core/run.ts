@@ -122,7 +122,7 @@ async function playRound(s: State, { method, o, plan, ports, signal, resumed }: 
 }
 
 /** Waits for all, then throws the first error if there was one: nothing of a round goes on after it has ended. */
-async function allOrFirstError<T>(promises: readonly Promise<T>[]): Promise<T[]> {
+export async function allOrFirstError<T>(promises: readonly Promise<T>[]): Promise<T[]> {
   const settled = await Promise.allSettled(promises)
   const failed = settled.find((r) => r.status === 'rejected')
   if (failed) throw failed.reason

@@ -27,7 +27,7 @@ export function decide(s: State, m: Method, o: Options, limits: Limits): Fact | 
   // Rounds that the end of the budget left open stay open beside the closing look: more budget takes them up again.
   if (s.stopped) return isClosing(s) || s.nodes.length === 0 ? undefined : { kind: 'planned', plan: { ...base, kind: 'close' } }
   if (s.open.size >= o.inFlight || (s.nodes.length === 0 && s.open.size > 0)) return undefined
-  const stop = s.nodes.length === 0 ? outOfBudget(s, o, limits) : stopNow(s, o, limits)
+  const stop = s.nodes.length === 0 ? outOfBudget(s, o, limits) : stopNow(s, m, o, limits)
   if (stop) return s.open.size ? undefined : stop
   if (s.nodes.length === 0) return { kind: 'planned', plan: { ...base, kind: 'seed' } }
   if (s.paused) return undefined
@@ -48,7 +48,7 @@ function isClosing(s: State): boolean {
   return [...s.open.values()].some((plan) => plan.kind === 'close')
 }
 
-function stopNow(s: State, o: Options, limits: Limits): Fact | undefined {
+function stopNow(s: State, m: Method, o: Options, limits: Limits): Fact | undefined {
   if (s.asked) return { kind: 'stopped', why: 'asked' }
   if (s.wishes.length === 0) {
     if (s.tree.select({ kind: 'newest' }) === undefined) return { kind: 'stopped', why: 'asked', detail: 'every node is pruned' }
@@ -57,6 +57,8 @@ function stopNow(s: State, o: Options, limits: Limits): Fact | undefined {
     if (o.patience > 0 && s.settledSinceGain >= o.patience) {
       return { kind: 'stopped', why: 'patience', detail: `${o.patience} rounds without gain` }
     }
+    const done = m.done?.(s, o)
+    if (done !== undefined) return { kind: 'stopped', why: 'done', detail: done }
   }
   return outOfBudget(s, o, limits)
 }
