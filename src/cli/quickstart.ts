@@ -237,14 +237,15 @@ export function tableText(t: QuickstartTable, { paint, columns }: Pick<Terminal,
 }
 
 function notes({ sizes, rows: all, marks, finch, training }: QuickstartTable): string {
-  const calls = all.flatMap((row) => (row.calls === undefined ? [] : [`${names[row.name]} ${count(row.calls)}`]))
-  const invalid = all.flatMap((row) => (row.invalid === undefined ? [] : [`${(100 * row.invalid).toFixed(1)} %`]))
+  const calls = all.flatMap(({ name, calls: n, invalid = 0 }) =>
+    n === undefined ? [] : [`${names[name]} ${count(n)} (${(100 * invalid).toFixed(1)} %)`],
+  )
   return [
     'test: expected score, on problems opened at the very end, of the context that did best on the holdout;',
     `mean over ${sizes.companies} companies ± half of its 95 % t interval. over the seed: points, paired.`,
     `${marks.map((n) => many(n, 'edit')).join(', ')}: share of the way from the seed context to the perfect editor's, which knows what every word means.`,
-    `Each has the same ${many(sizes.rounds, 'edit')}, problems and draws; calls a company: ${calls.join('; ')}.`,
-    `An edit that can't be used (${invalid.join(', ')}) takes none to score.`,
+    `Each has the same ${many(sizes.rounds, 'round')}, problems and draws.`,
+    `Model calls a company, and edits that could not be used, which take none to score: ${calls.join('; ')}.`,
     `Training, once for all: ${count(training.edits)} edits of other companies, scored in closed form;`,
     `by attempts that were ${count(training.calls)} calls. Finch ${finch}.`,
   ].join(' ')
@@ -301,14 +302,14 @@ async function realTable(file: string, { screen, json, ...options }: RealShowing
   for await (const fact of real(file, options)) {
     all.push(fact)
     if (json) screen.out(JSON.stringify(fact))
-    else if (screen.columns === undefined) screen.say(`${fact.task}, split ${fact.split}: run ${fact.report.run}`)
+    else screen.say(`${fact.task}, split ${fact.split}: run ${fact.report.run}`)
   }
   if (!json) screen.out(realText(all, screen))
 }
 
 /** One line a split, then the mean of each task. */
 export function realText(all: readonly RealFact[], { paint }: Pick<Terminal, 'paint'>): string {
-  const model = all[0]?.report.names.model ?? ''
+  const model = (all[0]?.report.names.model ?? '').replace(/\[.*$/, '') // without the words it chooses from
   const lines = [...Map.groupBy(all, (fact) => fact.task).values()].flatMap((facts) => [
     ...facts.map(({ task, split, report: { test, gain, spent } }) => [
       task,

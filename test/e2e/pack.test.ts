@@ -51,6 +51,12 @@ test('every subpath can be imported, and has types', async () => {
   await sh(join(bin, 'node'), ['all.ts'], at)
 })
 
+test('the quickstart says in one line what it lacks', async () => {
+  const ran = sh('npx', ['--no-install', 'lamarck', 'quickstart'], at)
+  const line = /^@jax-js\/jax is not installed: run npm install @jax-js\/jax@0\.1\.25$/m
+  await expect(ran).rejects.toMatchObject({ code: 2, stderr: expect.stringMatching(line) })
+})
+
 test('publint finds nothing', async () => {
   const { stdout } = await sh(join(bin, 'publint'), ['--strict', '.'], { ...at, cwd: root })
   expect(stdout).toMatch(/All good/)
