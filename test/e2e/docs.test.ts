@@ -6,7 +6,8 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type FaultServer, marksExamples, startFaultServer } from '../fault-server.ts'
 
 const root = resolve(import.meta.dirname, '../..')
-const pages = ['README.md', ...readdirSync(join(root, 'docs/guide')).map((name) => `docs/guide/${name}`)]
+const guide = readdirSync(join(root, 'docs/guide'), { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.md'))
+const pages = ['README.md', ...guide.sort().map((name) => `docs/guide/${name}`)]
 const work = mkdtempSync(join(root, 'test/.docs-'))
 let server: FaultServer
 
