@@ -46,8 +46,10 @@ export function reflexion(options: ReflexionOptions = {}): Method {
     check: (o) => refuse(o, part),
     done(s, o) {
       if (toTry(s, o, { trials, solved }).length > 0) return undefined
+      const { length } = o.splits.train
       const n = o.splits.train.filter((id) => isSolved(s, id, solved)).length
-      return `${n} of ${o.splits.train.length} training problems solved, the others tried ${trials} times`
+      if (n === length) return `all ${n} training problems are solved`
+      return `${n} of ${length} training problems are solved, the others were tried ${trials} times`
     },
     plan: (s, o) => ({
       from: [s.tree.select({ kind: 'newest' })!], // asked only while a node is open
