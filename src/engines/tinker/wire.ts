@@ -228,12 +228,9 @@ function faultOf(answer: Answer | Error, url: string): Error {
   if (!(answer instanceof Error)) return refusal({ status: answer.status, detail: detailOf(answer) }, url)
   const { cause } = answer
   const why = cause instanceof Error && 'code' in cause ? String(cause.code) : answer.message
-  return new EngineError(
-    `no Tinker server answers at ${url} (${why}): start it or give its address, then go on from the last checkpoint`,
-    {
-      cause: answer,
-    },
-  )
+  return new EngineError(`no Tinker server answers at ${url} (${why}): start it or give its address`, {
+    cause: answer,
+  })
 }
 
 function detailOf({ bytes }: Answer): string {
