@@ -83,7 +83,8 @@ function commandOf(flags: QuickstartFlags, { flag }: Pick<Place, 'flag'>): strin
   const numbers = (['seed', 'steps', 'companies', 'rounds'] as const).flatMap((name) =>
     flags[name] === undefined ? [] : [` --${name} ${flags[name]}`],
   )
-  return `lamarck quickstart${flags.quick ? ' --quick' : ''}${numbers.join('')}${flag}`
+  const real = flags.real === undefined ? '' : ` --real ${flags.real}`
+  return `lamarck quickstart${flags.quick ? ' --quick' : ''}${numbers.join('')}${real}${flag}`
 }
 
 const names: Readonly<Record<QuickstartRow['name'], string>> = {
@@ -119,7 +120,7 @@ class Shown implements Disposable {
     switch (fact.kind) {
       case 'quickstart':
         this.#sizes = fact.sizes
-        for (const line of this.#opening(fact)) say(line)
+        for (const line of this.#opening(fact)) say(wrapped(line, this.#screen.columns))
         return
       case 'training':
         this.#training(fact.fact, fact.isPast, now)
@@ -143,7 +144,7 @@ class Shown implements Disposable {
     const isQuick = sizes.steps < wholeSizes.steps || sizes.companies < wholeSizes.companies || sizes.rounds < wholeSizes.rounds
     return [
       paint('bold', 'An evolver is trained by LSE, then evolves contexts of companies it never saw.'),
-      'All in Finch (simulated): companies, models and answers are programs, the SQL really runs.',
+      'In Finch (simulated): companies, models, answers are programs; SQL really runs.',
       ...(isQuick ? [`Smaller than the whole: ${sizesText(sizes)} (whole: ${sizesText(wholeSizes)}).`] : []),
       ...(isNew ? [] : [`Going on with what is in ${training}; --seed 2 makes another.`]),
       '',
@@ -225,13 +226,14 @@ export function tableText(t: QuickstartTable, { paint, columns }: Pick<Terminal,
   const [first = '', ...lines] = table([head, ...cells], right).split('\n')
   const { mean, interval } = t.trainedOver
   const [low, high] = interval.map(points)
-  const verdict = `trained over untrained, both in the tree: ${points(mean)} points (95 % interval ${low} to ${high})`
+  const verdict = `trained over untrained, in the tree: ${points(mean)} points (95 % ${low} to ${high})`
   const trained = lines.map((line, i) => (t.rows[i]!.name === 'trained' ? paint('bold', line) : line))
   return [
     paint('bold', first),
     ...trained,
     '',
-    paint('bold', paint(interval[0] > 0 ? 'green' : 'yellow', `${verdict}, in Finch (simulated)`)),
+    paint('bold', paint(interval[0] > 0 ? 'green' : 'yellow', wrapped(`${verdict}, in Finch (simulated)`, columns))),
+    '',
     paint('dim', wrapped(notes(t), columns)),
   ].join('\n')
 }
@@ -241,7 +243,7 @@ function notes({ sizes, rows: all, marks, finch, training }: QuickstartTable): s
     n === undefined ? [] : [`${names[name]} ${count(n)} (${(100 * invalid).toFixed(1)} %)`],
   )
   return [
-    'test: expected score, on problems opened at the very end, of the context that did best on the holdout;',
+    'test: expected score, on problems that no search sees, of the context that did best on the holdout;',
     `mean over ${sizes.companies} companies ± half of its 95 % t interval. over the seed: points, paired.`,
     `${marks.map((n) => many(n, 'edit')).join(', ')}: share of the way from the seed context to the perfect editor's, which knows what every word means.`,
     `Each has the same ${many(sizes.rounds, 'round')}, problems and draws.`,
@@ -270,9 +272,10 @@ function half({ interval: [low, high] }: OverCompanies): string {
 function shownText({ shown }: QuickstartTable, screen: Terminal, flag: string): string {
   const { paint } = screen
   const [before, after] = shown.test.map((score) => `${(100 * score).toFixed(1)} %`)
+  const title = `the trained policy's context for ${shown.company}: test ${before} → ${after}, in Finch (simulated)`
   const text = Object.values(shown.after).map((part) => safe(String(part)))
   return [
-    paint('bold', `the best context of ${shown.company}, by the trained policy: test ${before} → ${after}, in Finch (simulated)`),
+    paint('bold', wrapped(title, screen.columns)),
     ...text,
     '',
     paint('bold', 'what changed in it'),
@@ -280,7 +283,7 @@ function shownText({ shown }: QuickstartTable, screen: Terminal, flag: string): 
     '',
     table([
       [`lamarck status ${shown.run}${flag}`, 'how it came about: the tree'],
-      [`lamarck report ${shown.run}${flag}`, 'what that run found; --html for a page'],
+      [`lamarck report ${shown.run}${flag}`, 'what it found; --html: a page'],
       [`lamarck runs${flag}`, 'all runs that the table is made of'],
     ]),
   ].join('\n')
@@ -329,6 +332,6 @@ function nextSteps(): string {
   return table([
     ['lamarck init', 'a task of your own'],
     ['lamarck evolve --model ollama:qwen3', 'with a model of your own'],
-    ['lamarck train', 'a longer training; see docs/guide/train-a-policy.md'],
+    ['lamarck train', 'a longer training, with all switches'],
   ])
 }

@@ -117,7 +117,7 @@ describe('exit codes', () => {
     const cwd = marks()
     const ended = await lamarck(['evolve', ...model, '--max-calls', '700'], { cwd })
     expect(ended.code).toBe(4)
-    expect(ended.stderr).toMatch(/^warning: the budget affords about 0 of 25 rounds/)
+    expect(ended.stderr).toMatch(/^warning: the budget affords about 0 of 30 rounds/)
     expect(ended.stdout).toMatch(/stopped +the budget ended \(calls\)/)
     const more = await lamarck(['resume', '--max-calls', '9000'], { cwd })
     expect(more.code).toBe(0)
