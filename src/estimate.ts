@@ -11,7 +11,11 @@ export interface Estimate {
   readonly splits: Readonly<Record<'train' | 'holdout' | 'confirm' | 'test' | 'ood', number>>
   readonly draws: { readonly holdout: number; readonly test: number }
   readonly rounds: number
-  /** Expected cost of the parts of a run; calls are exact for one call a rollout and one try an edit. */
+  /** Whether an edit that is shown to be worse is not scored to the end: a round then costs what is said here or less. */
+  readonly racing: boolean
+  /** Whether the seed decides about the generations: noisy answers double `draws.holdout`, and what rounds cost with them. */
+  readonly measures: boolean
+  /** Cost of the parts of a run; calls are exact for one call a rollout, one try an edit, and neither of the two above. */
   readonly seed: Cost
   readonly round: Cost
   readonly closing: Cost
@@ -53,6 +57,8 @@ export async function estimate(
     },
     draws: { holdout: o.draws, test: o.testDraws },
     rounds: o.rounds,
+    racing: o.racing !== undefined,
+    measures: o.probe !== undefined,
     seed,
     round,
     closing,

@@ -52,6 +52,8 @@ export function estimateText(e: Estimate, secondsPerCall: number): string {
     `time           about ${clock(e.minutes * 60)} at ${secondsPerCall} s a call`,
     `splits         ${splits.join(', ')}`,
     `smallest gain  about ${points(e.smallestGain).replace('+', '±')} points can be shown on this test split`,
+    ...(e.racing ? ['racing         an edit shown to be worse is not scored to the end: a round costs this or less'] : []),
+    ...(e.measures ? ['generations    twice as many on the holdout if the seed shows that answers are noisy'] : []),
     ...(e.affords === undefined ? [] : [`budget         affords about ${many(e.affords, 'round')} of ${e.rounds}`]),
     ...(e.priced ? [] : ['dollars        a price is not known: give it in `prices` of the config to set a dollar budget']),
   ].join('\n')

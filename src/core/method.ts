@@ -85,18 +85,18 @@ interface Race {
 /** Scores in random order, a block at a time; each rollout is compared with the best's measured mean on the same problem. */
 function* race({ plan, options }: View, context: Context, { best, racing }: Race): Ask<Score> {
   const { seed, draws, splits } = options
-  const cells = shuffle(cellsOf(splits.holdout, draws), rng(seed, plan.round, JSON.stringify(context), 'race'))
+  const cells = shuffle(cellsOf(splits.holdout, [0, draws]), rng(seed, plan.round, JSON.stringify(context), 'race'))
   const done: (Cell & Pick<Rollout, 'score'>)[] = []
+  const inOrder = (): typeof done => done.toSorted((a, b) => a.at - b.at)
   for (;;) {
     done.push(...(yield* roll(context, cells.slice(done.length, done.length + racing.block))))
-    const inOrder = done.toSorted((a, b) => a.at - b.at)
-    if (done.length === cells.length) return scoreOf(inOrder, draws)
+    if (done.length === cells.length) return scoreOf(inOrder(), draws)
     const differences = done.map((r) => r.score - best.score.per[r.exampleId]!)
     if (!isBelow(differences, cells.length, racing.alpha)) continue
     const absolute = (difference: number): number => Math.min(1, Math.max(0, best.score.mean + difference))
     const [low, high] = bounds(differences, cells.length, racing.alpha)
     return {
-      ...scoreOf(inOrder, draws, false),
+      ...scoreOf(inOrder(), draws, false),
       mean: absolute(mean(differences)),
       interval: [absolute(low), absolute(high)],
       n: done.length,
@@ -104,16 +104,17 @@ function* race({ plan, options }: View, context: Context, { best, racing }: Race
   }
 }
 
-/** One generation of one problem; `at` = its place when each problem's generations are listed after each other. */
+/** One generation of one problem; `at` = its place in the list. */
 interface Cell {
   readonly exampleId: string
   readonly draw: number
   readonly at: number
 }
 
-/** All generations of all problems. */
-export function cellsOf(ids: readonly string[], draws: number): readonly Cell[] {
-  return ids.flatMap((exampleId, i) => Array.from({ length: draws }, (_, draw) => ({ exampleId, draw, at: i * draws + draw })))
+/** The generations `from` (included) to `to` (excluded) of all problems. */
+export function cellsOf(ids: readonly string[], [from, to]: readonly [from: number, to: number]): readonly Cell[] {
+  const each = Array.from({ length: to - from }, (_, k) => from + k)
+  return ids.flatMap((exampleId, i) => each.map((draw, k) => ({ exampleId, draw, at: i * each.length + k })))
 }
 
 /** Rollouts on the holdout, one a cell, made at the same time; asked for by generation. */

@@ -208,9 +208,10 @@ test('where one answer varies more than twice as much as problems do, children g
   expect(viewOf(noisy, { ...o, draws: 2 }, planned(noisy, o)[0]!).options.draws).toBe(4)
 })
 
-test('the seed is expected to cost what measuring it may, and a round what was chosen', () => {
+test('the seed is expected to cost its generations, and a round those that were chosen', () => {
   const o = toyOptions({ splits: fifty, probe: 2, draws: 2 })
-  expect(expectedCost(start(o), o, 'seed')).toEqual(calls(4 * 50))
+  expect(expectedCost(start(o), { ...o, draws: 1 }, 'seed')).toEqual(calls(2 * 50))
+  expect(expectedCost(start(o), { ...o, draws: 3 }, 'seed')).toEqual(calls(3 * 50))
   const { s } = seedOf(o, (_, draw) => draw % 2)
   const one = calls(4 * 50 + 4 + 2)
   expect(expectedCost({ ...s, spent: noSpent }, o, 'edit')).toEqual(one)

@@ -73,11 +73,11 @@ function outOfBudget(s: State, o: Options, limits: Limits): Fact | undefined {
   return unit && { kind: 'stopped', why: 'budget', detail: unit }
 }
 
-/** Cost of a plan, from the means seen so far in this run; scoring that is cut short costs less. */
+/** Cost of a plan, from the means seen so far in this run. Scoring that is cut short costs less, a seed whose answers are noisy more. */
 export function expectedCost(s: State, o: Options, kind: Plan['kind']): Cost {
   if (kind === 'close') return closingCost(s, o)
   const n = o.splits.holdout.length
-  const holdout = n * (kind === 'seed' && o.probe !== undefined ? Math.max(o.probe, 2 * o.draws) : s.draws)
+  const holdout = n * (kind === 'seed' ? Math.max(o.probe ?? 0, o.draws) : s.draws)
   const batch = Math.min(o.batch, o.splits.train.length) * (o.reference ? 2 : 1)
   return kind === 'edit' ? costOf(s, o, holdout + batch, 1) : costOf(s, o, holdout, 0)
 }
@@ -195,25 +195,10 @@ function* plant(view: View): Ask<readonly Outcome[]> {
 function* measured({ plan, options }: View, probe: number): Ask<Outcome> {
   const { context, draws, splits } = options
   const first = Math.max(probe, draws)
-  const cells = cellsOf(splits.holdout, 2 * first)
-  const rolled = [
-    ...(yield* roll(
-      context,
-      cells.filter((cell) => cell.draw < first),
-    )),
-  ]
-  const generations = Map.groupBy(rolled, (r) => r.draw)
-  const found = variances([...generations.values()].map((some) => Object.fromEntries(some.map((r) => [r.exampleId, r.score]))))
+  const rolled = [...(yield* roll(context, cellsOf(splits.holdout, [0, first])))]
+  const generations = [...Map.groupBy(rolled, (r) => r.draw).values()]
+  const found = variances(generations.map((some) => Object.fromEntries(some.map((r) => [r.exampleId, r.score]))))
   const noise = { ...found, draws: isNoisy(found) ? 2 * draws : draws }
-  rolled.push(
-    ...(yield* roll(
-      context,
-      cells.filter((cell) => cell.draw >= first && cell.draw < noise.draws),
-    )),
-  )
-  const score = scoreOf(
-    rolled.toSorted((a, b) => a.at - b.at),
-    Math.max(first, noise.draws),
-  )
-  return { kind: 'scored', parents: plan.from, context, score, noise }
+  if (noise.draws > first) rolled.push(...(yield* roll(context, cellsOf(splits.holdout, [first, noise.draws]))))
+  return { kind: 'scored', parents: plan.from, context, score: scoreOf(rolled, Math.max(first, noise.draws)), noise }
 }
