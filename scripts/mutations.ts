@@ -568,6 +568,39 @@ export const mutants: readonly Mutant[] = [
     test: 'test/e2e/bad-input.test.ts',
     name: 'what a model wrote can neither steer the terminal nor leave its place in the page',
   },
+  // Racing
+  {
+    breaks: 'racing: a bettor can go on whatever is drawn',
+    file: 'src/core/racing.ts',
+    find: 'Math.min(stake, most / (1 - expected))',
+    replace: 'stake * 2',
+    test: 'src/core/racing.test.ts',
+    name: 'each bettor keeps a part of its wealth whatever is drawn, and its wealth is 1 on average if draws average what it expects',
+  },
+  {
+    breaks: 'racing: what is to be expected follows from what is left, drawn without replacement',
+    file: 'src/core/racing.ts',
+    find: '(n * m - sum) / (n - t)',
+    replace: 'm + 0.3',
+    test: 'src/core/racing.test.ts',
+    name: 'bounds hold the mean of all at every time at once, in at least a share 1 − alpha of orders',
+  },
+  {
+    breaks: 'racing: the order of a race is random, not that of the split',
+    file: 'src/core/method.ts',
+    find: "shuffle(cellsOf(splits.holdout, [0, draws]), rng(seed, plan.round, JSON.stringify(context), 'race'))",
+    replace: 'cellsOf(splits.holdout, [0, draws])',
+    test: 'src/core/search.test.ts',
+    name: 'a race is run in an order of its own, by seed, round and edit, over every generation once',
+  },
+  {
+    breaks: 'racing: only edits are raced',
+    file: 'src/core/method.ts',
+    find: "if (racing && best && plan.kind === 'edit')",
+    replace: 'if (racing && best)',
+    test: 'src/core/search.test.ts',
+    name: 'contexts written by hand are scored to the end',
+  },
   // The house
   {
     breaks: 'architecture: core imports only core',
