@@ -5,7 +5,7 @@ import { afterAll, expect, test } from 'vitest'
 import { mean } from '../core/score.ts'
 import { type JaxEngine, jaxEngine } from '../engines/jax/jax-engine.ts'
 import { createCompany } from '../tasks/finch/company.ts'
-import { type Format, formats } from '../tasks/finch/editors.ts'
+import type { Format } from '../tasks/finch/editors.ts'
 import { vocabulary } from '../tasks/finch/policy-prompt.ts'
 import { companiesIn } from '../tasks/finch/sets.ts'
 import { finchEngine, warmStartFile } from './finch-policy.ts'
@@ -52,7 +52,7 @@ test('a training that is killed and started again ends bit by bit where one in o
   await expect(facts(engine, folder, { ...o, learningRate: 0.5 })).rejects.toThrow('began with learningRate 0.001')
   rmSync(at('step-2.safetensors'))
   await expect(facts(engine, folder, o)).rejects.toThrow('step-2.safetensors is gone: put it back, or give another folder')
-}, 60_000)
+}, 120_000)
 
 test('weights that go to infinity end the training, with the checkpoint before as the policy', async () => {
   const folder = join(root, 'infinite')
@@ -90,18 +90,16 @@ test('the warm start is a policy that is valid, mediocre, and grows the same tre
   for (const company of companies) company[Symbol.dispose]()
 }, 60_000)
 
-test.each(formats)(
-  'imitation makes demonstrations likelier, the same way each time, as %s',
-  async (writer: Format) => {
-    const folder = join(root, `imitation-${writer}`)
-    await using engine = await finchEngine({ folder, workers: 1, seed: 3 })
-    const fresh = await engine.save('fresh')
-    const losses = async (): Promise<readonly number[]> =>
-      (await all(warmStart(engine, { writer, steps: 10, prompts: 4, each: 2, seed: 3 }))).map(({ loss }) => loss)
-    const first = await losses()
-    expect(first.at(-1)).toBeLessThan(first[0]! - 0.5)
+test('imitation makes demonstrations of either kind likelier, the same way each time', async () => {
+  const folder = join(root, 'imitation')
+  await using engine = await finchEngine({ folder, workers: 1, seed: 3 })
+  const fresh = await engine.save('fresh')
+  const losses = async (writer: Format): Promise<readonly number[]> => {
     await engine.load(fresh)
-    expect(await losses()).toEqual(first)
-  },
-  60_000,
-)
+    return (await all(warmStart(engine, { writer, steps: 8, prompts: 4, each: 2, seed: 3 }))).map(({ loss }) => loss)
+  }
+  const [lines, rewrites] = [await losses('lines'), await losses('rewrite')]
+  for (const of of [lines, rewrites]) expect(of.at(-1)).toBeLessThan(of[0]! - 0.3)
+  expect(rewrites).not.toEqual(lines)
+  expect(await losses('lines')).toEqual(lines)
+}, 60_000)
