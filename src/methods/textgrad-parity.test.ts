@@ -4,7 +4,7 @@ import { expect, test } from 'vitest'
 import { node, score } from '../../test/toys.ts'
 import { type Message, type Model, noUsage } from '../core/model.ts'
 import type { Observation } from '../core/observation.ts'
-import { readImproved, shortValue, textgradEvolver } from './textgrad.ts'
+import { readImproved, setback, shortValue, textgradEvolver } from './textgrad.ts'
 
 interface Asked {
   readonly kind: string
@@ -159,3 +159,22 @@ test('memory reaches no prompt as reference, and does as intended', async () => 
     /<PAST_ITERATIONS>[\s\S]*An older one\.[\s\S]*too short[\s\S]*<\/PAST_ITERATIONS>/,
   )
 })
+
+const reverts = JSON.parse(readFileSync('test/golden/textgrad-revert.json', 'utf8')) as {
+  readonly runs: readonly { readonly problems: number; readonly right: readonly number[]; readonly kept: readonly boolean[] }[]
+} // written by the script it names
+
+test.each(reverts.runs)(
+  'over $problems problems, the published loop and ours take back the same edits',
+  ({ problems, right, kept }) => {
+    const scores = right.map((n) => score(n / problems))
+    let last = scores[0]!
+    const ours = scores.slice(1).map((next) => {
+      const isKept = setback(last, next) === undefined
+      if (isKept) last = next
+      return isKept
+    })
+    expect(ours).toEqual(kept)
+    expect(new Set(kept).size).toBe(2)
+  },
+)
