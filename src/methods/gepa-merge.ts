@@ -104,7 +104,14 @@ function findPair(s: State, { ids, made, chance }: Search): readonly [i: number,
     })
     if (common.length === 0) continue
     common.sort((a, b) => a - b)
-    return [i, j, chance.weighted(common, common.map((a) => s.nodes[a]!.score.mean))] // biome-ignore format: one line
+    return [
+      i,
+      j,
+      chance.weighted(
+        common,
+        common.map((a) => s.nodes[a]!.score.mean),
+      ),
+    ]
   }
   return undefined
 }

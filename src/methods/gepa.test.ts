@@ -252,6 +252,7 @@ test('what it can not work with is refused with one line', () => {
     return 'not refused'
   }
   expect(refusal(() => gepa({ proposals: 0 }))).toBe('gepa: proposals is 0; give a whole number from 1')
+  expect(refusal(() => gepa({ accept: 'better' as 'improvement_or_equal' }))).toContain('unknown accept "better"') // without types
   expect(refusal(() => gepa({ template: 'Improve <curr_param>' }))).toContain('has no <side_info>')
   expect(refusal(() => gepa().check!(toyOptions({ batches: 'failures' })))).toContain('leave out batches "failures"')
   expect(refusal(() => gepa().check!(toyOptions({ context: { shots: [] } })))).toContain(

@@ -13,13 +13,15 @@ import { isMerge, mergeRound, planMerge } from './gepa-merge.ts'
 import { paretoFronts } from './gepa-pareto.ts'
 import { withEnds } from './lse.ts'
 
+const rules = ['strict_improvement', 'improvement_or_equal'] as const
+
 export interface GepaOptions {
   /** Joins contexts that came of one ancestor; off by default as in gepa, on in dspy. */
   readonly merge?: boolean
   /** Edits a round, all of one parent, each after a minibatch of its own; default 1. With `inFlight` rounds: P parents × N edits. */
   readonly proposals?: number
   /** When an edit is scored in full: better on its minibatch, or as good. */
-  readonly accept?: 'strict_improvement' | 'improvement_or_equal'
+  readonly accept?: (typeof rules)[number]
   /** Leaves a parent as it is if all of the minibatch was right; default true. */
   readonly skipPerfect?: boolean
   /** A prompt of your own, with `<curr_param>` for the text and `<side_info>` for how it did. */
@@ -39,6 +41,7 @@ export function gepa({
 }: GepaOptions = {}): Method {
   if (!Number.isInteger(proposals) || proposals < 1)
     throw new ConfigError(`gepa: proposals is ${proposals}; give a whole number from 1`)
+  if (!rules.includes(accept)) throw new ConfigError(`gepa: unknown accept "${accept}" (have: ${rules.join(', ')})`)
   return {
     name: 'gepa',
     batch: 3,
@@ -114,7 +117,7 @@ function* reflectiveRound(view: View, { accept, skipPerfect }: Acceptance): Ask<
   const edits = yield* together(
     seen.map((s, k) => propose({ ...view, plan: { ...plan, part: parts[(turn + k) % parts.length]! } }, s)),
   )
-  const tried = yield* together(edits.map((edit, k) => tryOut(edit, seen[k]!.rollouts.map((r) => r.exampleId)))) // biome-ignore format: short
+  const tried = yield* together(edits.map((edit, k) => tryOut(edit, seen[k]!)))
   const isBetter = (k: number): boolean =>
     accept === 'improvement_or_equal' ? tried[k]! >= seen[k]!.total : tried[k]! > seen[k]!.total
   const texts = edits.map((edit, k) => (edit.kind === 'edit' && isBetter(k) ? JSON.stringify(edit.context) : undefined))
@@ -152,9 +155,11 @@ function* lookAt({ plan, options, from }: View): Ask<readonly Seen[]> {
   return all.map((ids) => looks[different.findIndex((other) => other.join('\n') === ids.join('\n'))]!)
 }
 
-/** Sum of the scores of an edit on a minibatch; undefined if it is none. */
-function* tryOut(edit: Edit, ids: readonly string[]): Ask<number | undefined> {
-  return edit.kind === 'edit' ? (yield* evaluate('trial', edit.context, ids)).total : undefined
+/** Sum of the scores of an edit where the parent was seen; undefined if it is none. */
+function* tryOut(edit: Edit, { rollouts }: Seen): Ask<number | undefined> {
+  if (edit.kind === 'invalid') return undefined
+  const ids = rollouts.map((r) => r.exampleId)
+  return (yield* evaluate('trial', edit.context, ids)).total
 }
 
 function* nothing(): Ask<undefined> {}
@@ -169,15 +174,11 @@ function* evaluate(role: 'batch' | 'reference' | 'trial', context: Context, ids:
   const answers = yield byDraw.map((some, draw) => ({ kind: 'evaluate', role, context, ids: some, draws: [draw, draw + 1] }))
   const scores = byDraw.flatMap((some, draw) => some.map((id) => scoreIn(answers[draw]).per[id]!))
   const left = answers.flatMap((answer) => (answer.kind === 'score' ? answer.rollouts : []))
-  const inOrder = (): Rollout[] =>
-    ids.map(
-      (id) =>
-        left.splice(
-          left.findIndex((r) => r.exampleId === id),
-          1,
-        )[0]!,
-    )
-  const rollouts = role === 'batch' ? inOrder() : [] // only a batch brings them
+  const take = (id: string): readonly Rollout[] => {
+    const at = left.findIndex((r) => r.exampleId === id)
+    return at < 0 ? [] : left.splice(at, 1) // only a batch brings its rollouts
+  }
+  const rollouts = ids.flatMap(take)
   return { ...scoreOf(rollouts, 1), rollouts, total: scores.reduce((a, b) => a + b, 0) }
 }
 
@@ -284,7 +285,11 @@ function demands(o: Observation): string {
 export function newText(completion: string): string {
   const text = completion.trim()
   const [start, end] = [text.indexOf('```') + 3, text.lastIndexOf('```')]
-  if (start < end) return text.slice(start, end).replace(/^\S*\n/, '').trim() // biome-ignore format: one line
+  if (start < end)
+    return text
+      .slice(start, end)
+      .replace(/^\S*\n/, '')
+      .trim()
   if (text.startsWith('```')) return text.replace(/^```\S*\n?/, '').trim()
   return text.endsWith('```') ? text.slice(0, -3).trim() : text
 }
