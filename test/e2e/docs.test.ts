@@ -6,8 +6,10 @@ import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type FaultServer, marksExamples, startFaultServer } from '../fault-server.ts'
 
 const root = resolve(import.meta.dirname, '../..')
-const guide = readdirSync(join(root, 'docs/guide'), { recursive: true, encoding: 'utf8' }).filter((name) => name.endsWith('.md'))
-const pages = ['README.md', ...guide.sort().map((name) => `docs/guide/${name}`)]
+const guide = (folder: string): string[] =>
+  readdirSync(join(root, folder)).flatMap((name) => (name.endsWith('.md') ? [`${folder}/${name}`] : []))
+// Pages of methods last: what the others do with a run wants one that found something.
+const pages = ['README.md', ...guide('docs/guide'), ...guide('docs/guide/methods')]
 const work = mkdtempSync(join(root, 'test/.docs-'))
 let server: FaultServer
 
