@@ -29,7 +29,9 @@ export interface TinkerServer extends AsyncDisposable {
   readonly url: string
   /** Paths of the requests, in order, without the polls. */
   readonly asked: readonly string[]
-  readonly bodies: readonly { readonly path: string; readonly body: unknown }[]
+  readonly bodies: readonly { readonly path: string; readonly body: unknown; readonly key: string | undefined }[]
+  /** Most samples that were asked for and not fetched at once. */
+  readonly peak: number
   /** How many models are loaded, and checkpoints written. */
   readonly loaded: number
   readonly written: readonly string[]
@@ -105,7 +107,9 @@ export async function tinkerServer(options: TinkerServerOptions = {}): Promise<T
   let models = new Map<string, Loaded>()
   let slots: Place[] = []
   const asked: string[] = []
-  const bodies: { path: string; body: unknown }[] = []
+  const bodies: { path: string; body: unknown; key: string | undefined }[] = []
+  const unfetched = new Set<string>()
+  let peak = 0
   const faults: { path: string; fault: TinkerFault; times: number }[] = []
   const refusals: { kind: string; detail: string }[] = []
   let isPoisoned = false
@@ -351,7 +355,10 @@ export async function tinkerServer(options: TinkerServerOptions = {}): Promise<T
     asample(b) {
       const path = samplers.get(String(b.sampling_session_id))
       if (path === undefined) throw new No(404, 'Sampling session not found')
-      return future('sample', () => draw(path, b))
+      const reply = future('sample', () => draw(path, b))
+      unfetched.add(String(ids))
+      peak = Math.max(peak, unfetched.size)
+      return reply
     },
     load_weights(b) {
       const found = model(String(b.model_id))
@@ -380,6 +387,7 @@ export async function tinkerServer(options: TinkerServerOptions = {}): Promise<T
     retrieve_future(b) {
       const id = String(b.request_id)
       if (id === 'never') throw new No(408, 'timed out')
+      unfetched.delete(id)
       return results.get(id) ?? { status: 404, json: { detail: 'Future not found' } }
     },
   }
@@ -410,7 +418,8 @@ export async function tinkerServer(options: TinkerServerOptions = {}): Promise<T
     const body: Body = isJson ? (JSON.parse(raw.toString()) as Body) : {} // the client sends objects
     if (path !== 'retrieve_future') {
       asked.push(path)
-      bodies.push({ path, body: isJson ? body : new Uint8Array(raw) })
+      const key = request.headers['x-idempotency-key']
+      bodies.push({ path, body: isJson ? body : new Uint8Array(raw), key: typeof key === 'string' ? key : undefined })
     }
     const fault = faults.find((f) => f.path === path && f.times > 0)
     if (fault) fault.times--
@@ -451,6 +460,9 @@ export async function tinkerServer(options: TinkerServerOptions = {}): Promise<T
     url: `http://127.0.0.1:${port}`,
     asked,
     bodies,
+    get peak() {
+      return peak
+    },
     get loaded() {
       return models.size
     },

@@ -72,7 +72,7 @@ export interface TinkerModel {
   /** The same without a gradient. */
   forward(rows: readonly Datum[], loss: ServerLoss): Promise<Pass>
   optimStep(adam: Adam): Promise<Metrics>
-  /** Weights and optimizer; gives back the path that `loadWeights` takes. */
+  /** Weights and optimizer; gives back the path that `loadWeights` takes. A name that is taken gets a number. */
   saveWeights(name: string): Promise<string>
   /** Weights that can be drawn from; gives back their path. */
   saveForSampler(name: string): Promise<string>
@@ -106,12 +106,14 @@ const heartbeatEvery = 10_000 // ms
 const spoken = '0.38.0'
 
 /**
- * Opens a session, which is kept alive until disposed.
+ * Opens a session, which is kept alive until disposed; what is under way then ends.
  * @throws {ConfigError} if no server answers, or not to this key; `MissingPackageError` without @bufbuild/protobuf.
  */
 export async function tinkerClient(options: ClientOptions): Promise<TinkerClient> {
   const messages = await loadMessages()
-  const wire = wireOf(options)
+  const closing = new AbortController()
+  const ends = [closing.signal, ...(options.signal ? [options.signal] : [])]
+  const wire = wireOf({ ...options, signal: AbortSignal.any(ends) })
   const config = record(await firstAnswer(wire))
   const offered = record(await wire.send('GET', 'get_server_capabilities')).supported_models
   const session = textOf(
@@ -169,6 +171,7 @@ export async function tinkerClient(options: ClientOptions): Promise<TinkerClient
     },
     async [Symbol.asyncDispose]() {
       clearInterval(heart)
+      closing.abort(new EngineError(`the connection to ${wire.url} was closed`))
     },
   }
 }
@@ -273,23 +276,32 @@ function modelOf(id: string, all: Common): TinkerModel {
       const body = (seq: number): object => ({ model_id: id, seq_id: seq, adam_params: adam, type: 'optim_step' })
       return compute('optim_step', body, (answer) => numbersOf(record(answer).metrics))
     },
-    saveWeights: (path) => {
-      const body = (seq: number): object => ({ model_id: id, path, seq_id: seq, type: 'save_weights' })
-      return compute('save_weights', body, (answer) => textOf(answer, 'path'))
-    },
-    saveForSampler: (path) => {
-      const body = (seq: number): object => ({ model_id: id, path, seq_id: seq, type: 'save_weights_for_sampler' })
-      return compute('save_weights_for_sampler', body, (answer) => textOf(answer, 'path'))
-    },
-    async sampler() {
-      const nth = all.samplerSequence()
-      let checkpoint = ''
-      const body = (seq: number): object => {
-        checkpoint = `sampler_weights/ss${nth}_seq${seq}`
-        return { model_id: id, sampling_session_seq_id: nth, seq_id: seq, type: 'save_weights_for_sampler' }
+    saveWeights: (name) => {
+      const save = (path: string): Promise<string> => {
+        const body = (seq: number): object => ({ model_id: id, path, seq_id: seq, type: 'save_weights' })
+        return compute('save_weights', body, (answer) => textOf(answer, 'path'))
       }
-      const name = await compute('save_weights_for_sampler', body, (answer) => textOf(answer, 'sampling_session_id'))
-      return { ...samplerOf(name, all), checkpoint }
+      return underFreeName(name, save)
+    },
+    saveForSampler: (name) => {
+      const save = (path: string): Promise<string> => {
+        const body = (seq: number): object => ({ model_id: id, path, seq_id: seq, type: 'save_weights_for_sampler' })
+        return compute('save_weights_for_sampler', body, (answer) => textOf(answer, 'path'))
+      }
+      return underFreeName(name, save)
+    },
+    sampler: () => {
+      const refresh = async (): Promise<Sampler & { readonly checkpoint: string }> => {
+        const nth = all.samplerSequence()
+        let checkpoint = ''
+        const body = (seq: number): object => {
+          checkpoint = `sampler_weights/ss${nth}_seq${seq}`
+          return { model_id: id, sampling_session_seq_id: nth, seq_id: seq, type: 'save_weights_for_sampler' }
+        }
+        const name = await compute('save_weights_for_sampler', body, (answer) => textOf(answer, 'sampling_session_id'))
+        return { ...samplerOf(name, all), checkpoint }
+      }
+      return underFreeName('', refresh) // each has a name of its own
     },
     loadWeights: (path, { optimizer = true } = {}) => {
       const body = (seq: number): object => ({ model_id: id, path, optimizer, seq_id: seq, type: 'load_weights' })
@@ -299,6 +311,20 @@ function modelOf(id: string, all: Common): TinkerModel {
       const body = { model_id: id, type: 'unload_model' }
       return inOrder(() => wire.compute('unload_model', { body, read: () => undefined }))
     },
+  }
+}
+
+/**
+ * Saves under a name, or under that with a number. A name can be taken by the same request, sent before: the server then kept its weights, but
+ * its answer was lost.
+ */
+async function underFreeName<T>(name: string, save: (free: string) => Promise<T>): Promise<T> {
+  for (let nth = 1; ; nth++) {
+    try {
+      return await save(nth === 1 ? name : `${name}-${nth}`)
+    } catch (error) {
+      if (!(error instanceof RefusedError && error.status === 409 && /already exists/i.test(error.detail))) throw error
+    }
   }
 }
 

@@ -14,6 +14,8 @@ export interface WireOptions {
   readonly pause?: number
   /** After which an answer that is not there yet is asked for anew, in milliseconds. Default 45,000. */
   readonly poll?: number
+  /** Ends everything that is under way. */
+  readonly signal?: AbortSignal | undefined
 }
 
 /** The server said no, for good. */
@@ -77,8 +79,11 @@ interface Request extends SendOptions {
   readonly timeout?: number
 }
 
-export function wireOf({ url, key, patience = 60_000, pause = 250, poll = 45_000 }: WireOptions): Wire {
+export function wireOf({ url, key, patience = 60_000, pause = 250, poll = 45_000, signal: always }: WireOptions): Wire {
   const base = url.replace(/\/+$/, '')
+
+  const either = (signal?: AbortSignal): AbortSignal | undefined =>
+    signal && always ? AbortSignal.any([signal, always]) : (signal ?? always)
 
   /** An answer, whatever it says, or why there was none. */
   const once = async (method: string, path: string, { body, headers, timeout = sendTimeout, signal }: Request) => {
@@ -103,7 +108,8 @@ export function wireOf({ url, key, patience = 60_000, pause = 250, poll = 45_000
     }
   }
 
-  const exchange = async (method: string, path: string, request: SendOptions): Promise<Answer> => {
+  const exchange = async (method: string, path: string, options: SendOptions): Promise<Answer> => {
+    const request = { ...options, signal: either(options.signal) }
     // The same over all tries: the server takes a request once.
     const headers = { 'x-idempotency-key': randomUUID() }
     const until = performance.now() + (request.isFirst ? 0 : patience)
@@ -115,24 +121,25 @@ export function wireOf({ url, key, patience = 60_000, pause = 250, poll = 45_000
     }
   }
 
-  const resultOf = async <T>(id: string, read: (answer: unknown) => T, signal?: AbortSignal): Promise<T> => {
+  const resultOf = async <T>(id: string, read: (answer: unknown) => T, until?: AbortSignal): Promise<T> => {
+    const signal = either(until)
     const headers = { accept: `${binary}, ${json}` }
     let wantsSizeOnly = true
     let unreadable = 0
-    let until: number | undefined // since when it went wrong, plus patience
+    let limit: number | undefined // when patience ends, while it goes wrong
     for (let rest = pause; ; ) {
       const body = { request_id: id, allow_metadata_only: wantsSizeOnly }
       const answer = await once('POST', 'retrieve_future', { body, headers, timeout: poll, signal })
       if (answer instanceof Error && answer.name === 'TimeoutError') continue
       if (answer instanceof Error || answer.status === 429 || answer.status >= 500) {
-        until ??= performance.now() + patience
-        if (performance.now() >= until) throw faultOf(answer, base)
+        limit ??= performance.now() + patience
+        if (performance.now() >= limit) throw faultOf(answer, base)
         await wait(pauseOf(answer) ?? rest, undefined, { signal })
         rest = Math.min(2 * rest, longestPause)
         continue
       }
       rest = pause
-      until = undefined
+      limit = undefined
       if (answer.status !== 408 && answer.status >= 300) throw faultOf(answer, base)
       const found = answer.status === 408 ? tryAgain : contentOf(answer)
       if (found === undefined && ++unreadable >= tries)
