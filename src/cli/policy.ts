@@ -4,7 +4,7 @@ import { dirname, join } from 'node:path'
 import { ConfigError } from '../core/errors.ts'
 import { readFacts } from '../recipes/train-finch.ts'
 import { type CommonFlags, terminal } from './terminal.ts'
-import { progress } from './train.ts'
+import { progress, rewardCurve } from './train.ts'
 
 export interface PolicyFlags extends CommonFlags {
   /** Where `export` writes. */
@@ -23,7 +23,8 @@ export async function policyCommand(
     if (!existsSync(join(at, 'facts.jsonl'))) throw new ConfigError(`no training in ${at}: see lamarck policy list`)
     if (what === 'export') return exported(at, flags)
     const lines = progress()
-    for (const fact of readFacts(join(at, 'facts.jsonl'))) for (const line of lines(fact)) out(line)
+    const facts = readFacts(join(at, 'facts.jsonl'))
+    for (const line of [...facts.flatMap((fact) => lines(fact)), ...rewardCurve(facts)]) out(line)
     return 0
   }
   const files = globSync(join(folder ?? '.lamarck', '**', 'facts.jsonl')).sort()

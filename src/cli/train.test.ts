@@ -5,7 +5,7 @@ import { expect, onTestFinished, test } from 'vitest'
 import { ConfigError } from '../core/errors.ts'
 import { warmStartFile } from '../recipes/finch-policy.ts'
 import { type TrainFinchFact, trainFinchDefaults } from '../recipes/train-finch.ts'
-import { progress, trainCommand } from './train.ts'
+import { progress, rewardCurve, trainCommand } from './train.ts'
 
 test('a training is told in lines: settings, every tenth step with the time left, each look at dev, the end', () => {
   const settings = { ...trainFinchDefaults, steps: 20, states: 4, rollouts: 2, finch: 'abc', from: 'jax:1' }
@@ -33,6 +33,11 @@ test('a training is told in lines: settings, every tenth step with the time left
     '  dev 50.0 % of the way in five rounds, after step 20 (best)',
     'the best checkpoint is of step 20',
   ])
+  const [title, top = '', ...rest] = rewardCurve(facts)
+  expect(title).toBe('reward of an edit over 20 steps, in Finch (simulated)')
+  expect(top).toMatch(/^\+0\.100 ┤/)
+  expect(rest.at(-1)).toMatch(/^−0\.100 │/)
+  expect(rewardCurve(facts.slice(0, 4))).toEqual([])
 })
 
 test.each([

@@ -15,6 +15,7 @@ import {
 import { formats } from '../tasks/finch/editors.ts'
 import { type RewardName, rewards } from '../tasks/finch/reward.ts'
 import { orders } from '../train/curriculum.ts'
+import { curve } from './curve.ts'
 import { onSignal } from './follow.ts'
 import { type CommonFlags, terminal } from './terminal.ts'
 import { clock } from './words.ts'
@@ -47,7 +48,8 @@ export async function trainCommand(flags: TrainFlags): Promise<number> {
   const stop = new AbortController()
   using _ = onSignal((again) => (again ? process.exit(130) : stop.abort(new Error('interrupted'))))
   const lines = progress()
-  const past = readFacts(join(folder, 'facts.jsonl'))
+  const file = join(folder, 'facts.jsonl')
+  const past = readFacts(file)
   await using engine = await finchEngine({ folder, ...workers })
   await engine.load(from).catch((cause: unknown) => {
     throw cause instanceof EngineError ? new ConfigError(`${cause.message}; give another file (--from)`, { cause }) : cause
@@ -68,6 +70,7 @@ export async function trainCommand(flags: TrainFlags): Promise<number> {
     warn(`interrupted; the same command goes on from the last checkpoint in ${folder}`)
     return 130
   }
+  for (const line of json ? [] : rewardCurve(readFacts(file))) say(line)
   if (!json) out(paint('bold', `the best policy is ${join(folder, 'policy.safetensors')}`))
   return code
 }
@@ -96,6 +99,15 @@ function optionsOf(flags: TrainFlags): TrainFinchOptions {
     ...(flags.reward !== undefined && { reward: named<RewardName>('reward', flags.reward, rewards) }),
     ...(flags.advantage !== undefined && { advantage: named<AdvantageName>('advantage', flags.advantage, advantageNames) }),
   }
+}
+
+/** The rewards of the steps that are among the facts, as a curve. */
+export function rewardCurve(facts: readonly TrainFinchFact[]): readonly string[] {
+  const rewards = facts.flatMap((fact) => (fact.kind === 'step' ? (fact.metrics.reward ?? []) : []))
+  if (rewards.length < 2) return []
+  const label = (x: number): string => `${x < 0 ? '−' : '+'}${Math.abs(x).toFixed(3)}`
+  const lines = curve(rewards, { columns: Math.min(40, Math.ceil(rewards.length / 4)), rows: 5, label })
+  return [`reward of an edit over ${rewards.length} steps, in Finch (simulated)`, ...lines]
 }
 
 /** Steps a line. */
