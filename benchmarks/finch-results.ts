@@ -1,6 +1,7 @@
 // What trained policies do on companies that no training saw: both actors, tree and chain, after 1, 3, 10 and 25 rounds, beside the policy
 // they began as. Every number: in Finch (simulated). Scores are shares of the way from the seed context to where the perfect editor ends:
-// expected score on test of the best node by a sampled holdout. Evaluations that were made are kept and not made again.
+// expected score on test of the best node by a sampled holdout. Evaluations that were made are
+// kept in .lamarck/finch-results.jsonl, by the content of the checkpoint, and not made again.
 // Usage: node benchmarks/finch-results.ts FOLDER [COMPANIES] [OUT]    FOLDER holds one folder a training, as lamarck train --out writes it
 import { execFileSync } from 'node:child_process'
 import { hash } from 'node:crypto'
@@ -83,17 +84,14 @@ await using engine = await finchEngine({ workers: Math.min(2, availableParalleli
 const evaluations: Evaluation[] = []
 const valid: { policy: string; valid: number; of: number }[] = []
 const seeds = [...new Set(picked.map((t) => t.settings.seed))].sort((a, b) => a - b)
-for (const seed of seeds) {
-  const of = { policy: 'untrained', checkpoint: warmStartFile, seed }
-  for (const actor of actorNames) for (const selection of [tree, chain]) await evaluate({ ...of, actor, selection })
-  for (const c of [0, 0.5, 1, 2]) await evaluate({ ...of, actor: 'finch-actor', selection: { kind: 'ucb', c } })
-  for (const selection of [tree, chain]) await evaluate({ ...of, actor: 'finch-actor', selection, rounds: long })
-}
+for (const seed of seeds) await everywhere('untrained', warmStartFile, seed)
+for (const { name, settings } of picked) await everywhere(name, join(folder, name, 'policy.safetensors'), settings.seed)
 await validOf('untrained', warmStartFile)
-for (const { name, settings } of picked) {
-  const of = { policy: name, checkpoint: join(folder, name, 'policy.safetensors'), seed: settings.seed }
-  for (const actor of actorNames) for (const selection of [tree, chain]) await evaluate({ ...of, actor, selection })
-  await validOf(name, of.checkpoint)
+for (const { name } of picked) await validOf(name, join(folder, name, 'policy.safetensors'))
+for (const seed of seeds) {
+  const of = { policy: 'untrained', checkpoint: warmStartFile, seed, actor: 'finch-actor' } as const
+  for (const c of [0, 0.5, 1, 2]) await evaluate({ ...of, selection: { kind: 'ucb', c } })
+  for (const selection of [tree, chain]) await evaluate({ ...of, selection, rounds: long })
 }
 
 const git = (...args: string[]): string => execFileSync('git', args, { cwd: import.meta.dirname, encoding: 'utf8' }).trim()
@@ -149,6 +147,11 @@ function chosenOf(all: readonly Training[]): readonly Training[] {
     const top = grid.reduce((a, b) => (b.best.dev > a.best.dev ? b : a))
     return arm.filter((t) => t.settings.learningRate === top.settings.learningRate)
   })
+}
+
+async function everywhere(policy: string, checkpoint: string, seed: number): Promise<void> {
+  for (const actor of actorNames)
+    for (const selection of [tree, chain]) await evaluate({ policy, checkpoint, seed, actor, selection })
 }
 
 interface Wanted {

@@ -103,7 +103,7 @@ export async function finchSuite(options: FinchSuiteOptions): Promise<Suite> {
       methods.map((m) => m.name),
       { llm, policies: policies.map((p) => p.name), beside: beside.map((p) => p.name) },
     ),
-    shared: { draws: 1, testDraws: 1, choice: 'mean', folds: 0 },
+    shared: { draws: 1, testDraws: 1, choice: 'mean', folds: 0, racing: false },
     calls: finchCalls,
     isShort: true,
     settings: {
@@ -155,7 +155,10 @@ async function opened(of: ReturnType<typeof companiesIn>[number], actor: ActorNa
   }
 }
 
-export interface TrainedOptions extends Pick<TrainFinchOptions, 'seed' | 'steps' | 'learningRate'> {
+/** Where development companies chose another learning rate than the recipe's: docs/results.md. */
+const learningRates: Partial<Record<AdvantageName, number>> = { grpo: 5e-4 }
+
+export interface TrainedOptions extends Pick<TrainFinchOptions, 'seed' | 'steps'> {
   /** Where policies are kept. */
   readonly folder: string
   readonly signal?: AbortSignal
@@ -167,9 +170,10 @@ export function trainedPolicies(
   advantages: readonly AdvantageName[],
   { folder, signal, onFact = () => {}, ...given }: TrainedOptions,
 ): Promise<readonly string[]> {
-  const { seed, steps, learningRate } = { ...trainFinchDefaults, ...given }
+  const { seed, steps } = { ...trainFinchDefaults, ...given }
   return Promise.all(
     advantages.map(async (advantage) => {
+      const learningRate = learningRates[advantage] ?? trainFinchDefaults.learningRate
       const at = join(folder, `${advantage}-${learningRate}-${steps}-s${seed}-${finchHash().slice(0, 8)}`)
       const policy = join(at, 'policy.safetensors')
       if (readFacts(join(at, 'facts.jsonl')).at(-1)?.kind === 'ended' && existsSync(policy)) return policy

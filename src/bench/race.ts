@@ -85,6 +85,16 @@ export async function race(suite: Suite, options: RaceOptions): Promise<readonly
   return all
 }
 
+/** Prepares every entrant for the first track and runs nothing. @throws {ConfigError} for one that can't race there. */
+export async function refuseUnfit({ tracks, entrants, shared }: Pick<Suite, 'tracks' | 'entrants' | 'shared'>): Promise<void> {
+  const [track] = tracks
+  if (!track) return
+  await using opened = await track.open()
+  for (const entrant of entrants) {
+    await estimate({ ...shared, ...opened.config, ...(await entrant.enter(track)) } as EvolveOptions) // as below
+  }
+}
+
 /** Rounds that no budget reaches. */
 const manyRounds = 1000
 

@@ -36,7 +36,7 @@ export interface Suite extends AsyncDisposable {
   /** Entrants to compare, the second taken off the first; left out: each with the first. */
   readonly pairs?: readonly (readonly [string, string])[]
   /** Settings that all runs share. */
-  readonly shared: Pick<RunSettings, 'draws' | 'testDraws' | 'choice' | 'folds' | 'protocol'>
+  readonly shared: Pick<RunSettings, 'draws' | 'testDraws' | 'choice' | 'folds' | 'protocol' | 'racing'>
   /** Calls a run may make, unless the user says otherwise. */
   readonly calls?: number
   /** Runs take a second: many go side by side, and one that is killed begins again. */

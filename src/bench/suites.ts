@@ -46,7 +46,7 @@ export function suiteOf(name: string, tasks: ReadonlyMap<string, Made>, options:
         ...(evolver !== undefined && { evolver }),
       }),
     })),
-    shared: { protocol },
+    shared: { protocol, racing: false }, // every candidate of every method gets the same draws
     isShort: false,
     settings: { protocol, tasks: [...tasks.keys()], model: nameOf(model), evolver: nameOf(evolver) },
     async [Symbol.asyncDispose]() {},

@@ -6,7 +6,7 @@ import { availableParallelism, cpus } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import { setTimeout as after } from 'node:timers/promises'
 import { type Arm, ablationNames, ablations, armOf, defaultMethods } from '../bench/arms.ts'
-import { idOf, type RaceOptions, race } from '../bench/race.ts'
+import { idOf, type RaceOptions, race, refuseUnfit } from '../bench/race.ts'
 import { type BenchRecord, recordOf } from '../bench/record.ts'
 import type { Suite } from '../bench/suite.ts'
 import { type DataSuite, dataSuite, dataSuites, type SuiteOptions, suiteOf } from '../bench/suites.ts'
@@ -125,6 +125,7 @@ async function raced(
     await race({ ...suite, tracks: shareOf(suite.tracks, flags.share) }, options)
     return undefined
   }
+  await refuseUnfit(suite)
   screen.say(`${suite.name}: ${suite.entrants.length} rows × ${suite.tracks.length} tasks × ${seeds.length} seeds`)
   const onRan = progress(screen, flags.json ?? false)
   const workers =
@@ -266,7 +267,10 @@ async function finchNamed(flags: BenchFlags, { screen, signal }: Around): Promis
   }
   const isOneArm = preset === 'reward' || preset === 'transfer'
   const arms = isOneArm ? [armOf('lse')] : armsOf(flags)
-  await Promise.all(arms.map((arm) => arm.method())) // a name that is not there is told before anything is trained
+  if (policy.length === 0 && evolver === undefined && flags.share === undefined) {
+    await using suite = await finchSuite({ arms, policies: [], companies: 1 })
+    await refuseUnfit(suite) // before minutes of training
+  }
   const rewards = preset === 'reward' ? (['leave-one-out', 'grpo', 'delta'] as const) : (['leave-one-out', 'grpo'] as const)
   const missing = evolver === undefined ? rewards.slice(policy.length) : []
   const trained = await trainedPolicies(missing, {
