@@ -1,6 +1,6 @@
 // Everything a run needs, made from what the user said: task, splits, models with their meters, prices, settings. Nothing is spent here.
 import { hash as digest } from 'node:crypto'
-import { type Budget, type Cost, type Ledger, noCost } from './core/budget.ts'
+import { type Budget, type Cost, type Ledger, noCost, scaleCost } from './core/budget.ts'
 import { contextText, type Tokenizer } from './core/context.ts'
 import { ConfigError } from './core/errors.ts'
 import { type Evolver, evolver } from './core/evolver.ts'
@@ -102,7 +102,7 @@ export async function prepare(given: EvolveOptions, onWarning?: (warning: string
     )
   }
   const writer = write ? functionEvolver(write) : await modelEvolver(method, settings)
-  const options = optionsOf(task, settings, { act, evolve, method })
+  const options = optionsOf(task, settings, { act, evolve, method, writer })
   method.check?.(options)
   const names: Names = {
     task: task.name,
@@ -281,11 +281,14 @@ const racing = { alpha: 0.2, block: 25 }
 /** Nodes beyond which shrinkage, whose time grows with their cube, is not chosen by itself. */
 const mostShrunk = 1000
 
-function optionsOf(
-  task: Task<Example, unknown, unknown>,
-  settings: Settings,
-  { method, ...sources }: { readonly act: Source; readonly evolve: Source | undefined; readonly method: Method },
-): Options {
+interface Makers {
+  readonly act: Source
+  readonly evolve: Source | undefined
+  readonly method: Method
+  readonly writer: Evolver
+}
+
+function optionsOf(task: Task<Example, unknown, unknown>, settings: Settings, { act, evolve, method, writer }: Makers): Options {
   const ids = (split: Split): readonly string[] => task.examples(split).map((e) => e.id)
   const all = splitNames.flatMap(ids)
   const twice = all.length === new Set(all).size ? undefined : all.find((id, i) => all.indexOf(id) !== i)
@@ -330,7 +333,7 @@ function optionsOf(
     reference: settings.reference,
     folds: settings.folds,
     choice,
-    assumed: assumedCost(task, batch, sources),
+    assumed: assumedCost(task, batch, { act, evolve, calls: writer.calls?.(batch) ?? 1 }),
   }
 }
 
@@ -341,7 +344,7 @@ const assumedEdit = 1500
 function assumedCost(
   task: Task<Example, unknown, unknown>,
   batch: number,
-  { act, evolve }: { readonly act: Source; readonly evolve: Source | undefined },
+  { act, evolve, calls }: Pick<Makers, 'act' | 'evolve'> & { readonly calls: number },
 ): { readonly rollout: Cost; readonly proposal: Cost } {
   const some = task.examples('train').slice(0, 50)
   const question = some.reduce((sum, e) => sum + roughTokenizer.count(task.show(e, undefined).question), 0) / some.length
@@ -350,8 +353,9 @@ function assumedCost(
     const usage = { input: Math.ceil(input), cached: 0, output, reasoning: 0 }
     return { calls: 1, tokens: usage.input + output, usd: price?.(usage) ?? 0 }
   }
+  const asked = 1000 + context * 2 + batch * (question + assumedAnswer + 60)
   return {
     rollout: cost(context + question + 32, assumedAnswer, act.price),
-    proposal: evolve ? cost(1000 + context * 2 + batch * (question + assumedAnswer + 60), assumedEdit, evolve.price) : noCost,
+    proposal: evolve ? scaleCost(cost(asked, assumedEdit, evolve.price), calls) : noCost,
   }
 }

@@ -69,6 +69,8 @@ test.each(methods)('%s finds a better context, which is shown on test', async (m
   expect(report.gain.shown).toBe(true)
   expect(marksIn(best[method === 'textgrad' ? 'instructions' : 'memory'] as string).length).toBeGreaterThan(3)
   expect(report.names).toMatchObject({ method, evolver: `${method} toy:marks` })
+  const [started] = await factsOf(options)
+  expect(started).toMatchObject({ options: { assumed: { proposal: { calls: method === 'textgrad' ? 7 : 3 } } } })
   const [batch] = (await factsOf(options)).flatMap((f) => (f.kind === 'planned' && f.plan.kind === 'edit' ? [f.plan.batch] : []))
   expect(batch).toHaveLength(3)
 })

@@ -27,6 +27,8 @@ export interface ProposeCall {
 
 export interface Evolver {
   readonly name: string
+  /** Model calls that an edit takes from so many problems, where it is not one; for estimates. */
+  readonly calls?: (problems: number) => number
   propose(observation: Observation, call: ProposeCall): Promise<Edit>
 }
 

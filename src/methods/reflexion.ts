@@ -105,6 +105,7 @@ export function reflexionEvolver(options: ReflexionOptions = {}): Evolver {
   const told = JSON.stringify([part, window, solved])
   return {
     name: told === '["memory",3,1]' ? 'reflexion' : `reflexion-${seedOf(told).toString(36)}`,
+    calls: (problems) => Math.min(problems, window),
     async propose(o, { model, check, seed, signal }) {
       const reflect = async (rollout: Rollout): Promise<string> => {
         let messages = reflectionPrompt(o, rollout, part)
