@@ -112,6 +112,24 @@ test('the sampler and the trainer give a rollout the same log-probabilities', ()
   }
 })
 
+test('a sequence attended to in blocks has the log-probabilities and gradients of one that is not', async () => {
+  const long = { ...shape, context: 256 }
+  const net = await network(await loadJax(), long)
+  net.use(initialWeights(long, 4))
+  const tokens = ids(70)
+  const [logprobs, weights] = [new Float32Array(70).fill(-3), new Float32Array(70).fill(1)]
+  const group = { prompt: ids(75), rollouts: [{ tokens, logprobs, advantages: weights, weights }] }
+  const [whole, inBlocks] = [[96], [128]].map((lengths) => {
+    const [b] = batchesOf([group], lengths, long)
+    expect([b!.p, b!.t]).toEqual([...lengths, ...lengths])
+    return net.gradient(b!, { kind: 'cross_entropy' })
+  })
+  const apart = (a: Float32Array, b: Float32Array): number => Math.max(...a.map((of, i) => Math.abs(of - b[i]!)))
+  expect(apart(whole!.logprobs.subarray(0, 70), inBlocks!.logprobs.subarray(0, 70))).toBeLessThan(1e-5)
+  expect(Math.max(...whole!.gradient)).toBeGreaterThan(1)
+  expect(apart(whole!.gradient, inBlocks!.gradient)).toBeLessThan(1e-3)
+})
+
 test('a draw is the same, bit by bit, wherever it stands and whatever is drawn beside it', () => {
   net.use(weights)
   const it = { seed: 5, maxTokens: 8 }

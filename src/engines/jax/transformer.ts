@@ -53,7 +53,7 @@ export interface Transformer {
   /** Entropies of the distributions that `logits` [M, V] give, [M]. */
   entropies(logits: Tensor): Tensor
   /** Keys and values of the prompts, a layer each. */
-  prefill(body: Body, prompts: Tensor, sizes: Pick<Sizes, 'n' | 'p'>): Keys[]
+  prefill(body: Body, prompts: Tensor, sizes: Pick<Sizes, 'n'>): Keys[]
   /** One token further: `row` [N · G, W] its embedding, `at` [T] one-hot of its position, `later` [T] −1e9 behind it. */
   decode(
     body: Body,
@@ -114,7 +114,7 @@ export function transformer({ numpy: np, nn, lax, DType }: Jax, { layers, width,
     const e = np.where(np.less(fixed.ref, -80), 0, power)
     return e.mul(z.sub(fixed).add(1)) // whose gradient is e
   }
-  /** One softmax over several parts: [M, W] of M rows. Heads come first everywhere, so that rows are put together by reshaping. */
+  /** One softmax over several parts, [H, M, D] of M rows. Heads come first everywhere, so that rows are put together by reshaping. */
   const attended = (parts: readonly Part[]): Tensor => {
     const scored = parts.map(({ q, k, v, mask }) => {
       const [hb, m] = q.shape as [number, number, number] // see Part
@@ -133,7 +133,23 @@ export function transformer({ numpy: np, nn, lax, DType }: Jax, { layers, width,
     most.dispose()
     const taken = all.map((part) => part.taken).reduce((a, b) => a.add(b))
     const total = all.map((part) => part.total).reduce((a, b) => a.add(b))
-    return taken.div(total).reshape([heads, -1, depth]).transpose([1, 0, 2]).reshape([-1, width])
+    return taken.div(total).reshape([heads, -1, depth])
+  }
+  /** [H, M, D] → [M, W] */
+  const joined = (x: Tensor): Tensor => x.transpose([1, 0, 2]).reshape([-1, width])
+  /** Sequences that look at their own past, and at `others`, [H · B, T, D] → [M, W]. Long ones in blocks: no score is made of later ones. */
+  const attendedPast = (q: Tensor, { k, v }: Keys, others: (q: Tensor) => readonly Part[] = () => []): Tensor => {
+    const [sequences, t] = q.shape as [number, number] // see above
+    const size = t % 64 === 0 ? 64 : t
+    const mask = causal(t)
+    const blocks = Array.from({ length: t / size }, (_, i) => {
+      const [from, to] = [i * size, (i + 1) * size]
+      const cut = (x: Tensor, from: number): Tensor => x.ref.slice([], [from, to])
+      const own = { q: cut(q, from), k: cut(k, 0), v: cut(v, 0), mask: mask.ref.slice([], [from, to], [0, to]) }
+      return attended([own, ...others(own.q.ref)]).reshape([sequences, size, depth])
+    })
+    for (const used of [q, k, v, mask]) used.dispose()
+    return joined(np.concatenate(blocks, 1).reshape([heads, -1, depth]))
   }
   const oneHot = (ids: Tensor, n: number): Tensor =>
     np.equal(ids.reshape([...ids.shape, 1]), np.arange(n).astype(DType.Int32)).astype(DType.Float32)
@@ -142,7 +158,7 @@ export function transformer({ numpy: np, nn, lax, DType }: Jax, { layers, width,
   const lowered = (logits: Tensor): Tensor => logits.ref.sub(largest(lax.stopGradient(logits)))
 
   return {
-    logits(body, { prompts, rollouts, hidden }, { n, g, p, t }) {
+    logits(body, { prompts, rollouts, hidden }, { n, g, p }) {
       let xp = prompts
       let xr = rollouts
       body.layers.forEach((layer, l) => {
@@ -151,15 +167,15 @@ export function transformer({ numpy: np, nn, lax, DType }: Jax, { layers, width,
         const [qr, kr, vr] = project(xr.ref, layer, n * g)
         if (isLast) qp.dispose()
         else {
-          const taken = attended([{ q: qp, k: kp.ref, v: vp.ref, mask: causal(p) }])
+          const taken = attendedPast(qp, { k: kp.ref, v: vp.ref })
           xp = xp.add(np.matmul(taken, layer.attentionOut.ref))
           xp = xp.ref.add(mlp(xp, kept(layer, 'mlp')))
         }
-        const before = hidden.ref.reshape([n, 1, p])
-        const taken = attended([
-          { q: qr.ref.reshape([heads * n, g * t, depth]), k: kp, v: vp, mask: before },
-          { q: qr, k: kr, v: vr, mask: causal(t) },
+        const taken = attendedPast(qr, { k: kr, v: vr }, (q) => [
+          { q: q.reshape([heads * n, -1, depth]), k: kp.ref, v: vp.ref, mask: hidden.ref.reshape([n, 1, p]) },
         ])
+        kp.dispose()
+        vp.dispose()
         xr = xr.add(np.matmul(taken, layer.attentionOut))
         xr = xr.ref.add(mlp(xr, layer))
       })
@@ -178,7 +194,7 @@ export function transformer({ numpy: np, nn, lax, DType }: Jax, { layers, width,
       const total = np.sum(e.ref, -1)
       return np.log(total.ref).sub(np.sum(e.mul(z), -1).div(total))
     },
-    prefill(body, prompts, { n, p }) {
+    prefill(body, prompts, { n }) {
       let x = prompts
       body.head.dispose()
       body.norm.dispose()
@@ -189,7 +205,7 @@ export function transformer({ numpy: np, nn, lax, DType }: Jax, { layers, width,
           for (const unused of [q, layer.attentionOut, layer.mlpNorm, layer.mlpIn, layer.mlpOut]) unused.dispose()
           return { k, v }
         }
-        x = x.add(np.matmul(attended([{ q, k: k.ref, v: v.ref, mask: causal(p) }]), layer.attentionOut))
+        x = x.add(np.matmul(attendedPast(q, { k: k.ref, v: v.ref }), layer.attentionOut))
         x = x.ref.add(mlp(x, layer))
         return { k, v }
       })
@@ -206,7 +222,7 @@ export function transformer({ numpy: np, nn, lax, DType }: Jax, { layers, width,
           { q: q.ref.reshape([heads * n, g, depth]), ...prompt[l]!, mask: hidden.ref.reshape([n, 1, p]) },
           { q, k: own.k.ref, v: own.v.ref, mask: later.ref.reshape([1, 1, t]) },
         ])
-        x = x.add(np.matmul(taken, layer.attentionOut))
+        x = x.add(np.matmul(joined(taken), layer.attentionOut))
         x = x.ref.add(mlp(x, layer))
         return own
       })
