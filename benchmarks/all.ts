@@ -19,6 +19,7 @@ const titles: Readonly<Record<string, string>> = {
   store: 'The store',
   tree: 'Selecting a node',
   'sql-scoring': 'Scoring SQL',
+  engine: 'The embedded engine beside PyTorch',
   start: 'Starting',
 }
 const { reference, python } = options
@@ -26,6 +27,7 @@ const more: Readonly<Record<string, readonly string[]>> = {
   tree: reference ? [reference] : [],
   'sql-scoring': reference ? ['--reference', reference] : [],
   peers: python ? ['--python', python] : [],
+  engine: python ? ['--python', python] : [],
 }
 const stray = positionals.find((name) => !(name in titles))
 if (stray !== undefined) throw new TypeError(`unknown benchmark "${stray}" (have: ${Object.keys(titles).join(', ')})`)

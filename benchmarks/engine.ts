@@ -1,12 +1,14 @@
-// Tokens a second of the embedded engine: training steps and drawing, at its default size and at that of a PyTorch reference (engine.py).
-// Wall time, and CPU time of all threads, which other work on the machine disturbs less. PyTorch runs on one thread if the Python given has
-// torch. Run: node benchmarks/engine.ts [--seconds 6] [--python python3]
+// Tokens a second of the embedded engine: training steps (gradient and Adam) and drawing, at its default size and at that of a PyTorch
+// reference (engine.py), the same transformer on the same batch; PyTorch runs on one thread, if the Python given has torch. Times are the
+// least of all calls. "× PyTorch" is once by wall time, which other work on the machine spoils, and once by CPU time: tokens a CPU second
+// times threads, as if threads did not slow each other.
+// Run: node benchmarks/engine.ts [--seconds 6] [--python python3]
 import { execFileSync } from 'node:child_process'
 import { parseArgs } from 'node:util'
 import type { Group } from '../src/core/engine.ts'
 import type { TokenCompletion } from '../src/core/model.ts'
 import { type JaxOptions, jaxEngine } from '../src/engines/jax/jax-engine.ts'
-import { cpuSince, head, load, median, row } from './table.ts'
+import { cpuSince, head, load, row } from './table.ts'
 
 const { values: options } = parseArgs({
   options: { seconds: { type: 'string', default: '6' }, python: { type: 'string', default: 'python3' } },
@@ -30,12 +32,13 @@ const sizes: readonly Sized[] = [
   },
 ]
 
+/** Milliseconds a call. */
 interface Measured {
   readonly step: number
   readonly cpu: number
 }
 
-/** Milliseconds a call, medians of those after the first. */
+/** The least of the calls after the first. */
 async function timed(call: () => Promise<unknown>): Promise<Measured> {
   await call()
   const all: Measured[] = []
@@ -44,7 +47,29 @@ async function timed(call: () => Promise<unknown>): Promise<Measured> {
     await call()
     all.push({ step: performance.now() - wall, cpu: cpuSince(cpu) })
   }
-  return { step: median(all.map(({ step }) => step)), cpu: median(all.map(({ cpu }) => cpu)) }
+  return least(all)
+}
+
+function least(all: readonly Measured[]): Measured {
+  return { step: Math.min(...all.map(({ step }) => step)), cpu: Math.min(...all.map(({ cpu }) => cpu)) }
+}
+
+/** The reference's figures, or why there are none. */
+interface Reference {
+  readonly version: string
+  readonly train: Measured
+  readonly sample: Measured & { readonly tokens: number }
+}
+
+function reference(): Reference | string {
+  const script = new URL('engine.py', import.meta.url).pathname
+  try {
+    const out = execFileSync(options.python, [script, options.seconds], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] })
+    return JSON.parse(out) // printed by that script
+  } catch (error) {
+    const said = error instanceof Error && 'stderr' in error ? String(error.stderr ?? '').trim() : ''
+    return said.split('\n').at(-1) || String(error)
+  }
 }
 
 function groupOf(prompt: Int32Array, { n: _, g, t }: Sized['step']): Group {
@@ -54,7 +79,15 @@ function groupOf(prompt: Int32Array, { n: _, g, t }: Sized['step']): Group {
   return { prompt, rollouts: Array.from({ length: g }, () => rollout) }
 }
 
-console.log(head('model and step', 'threads', 'what', 'ms', 'tokens/s', 'CPU ms', 'tokens a CPU second', 'load'))
+const printed = (what: string, threads: number, of: string, tokens: number, { step, cpu }: Measured, times: string): void => {
+  const perSecond = (ms: number): string => `${Math.round((tokens / ms) * 1000)}`
+  console.log(row(what, `${threads}`, of, step.toFixed(0), perSecond(step), cpu.toFixed(0), perSecond(cpu), times, load()))
+}
+
+const torch = reference()
+console.log(
+  head('model and step', 'threads', 'what', 'ms', 'tokens/s', 'CPU ms', 'tokens a CPU second', '× PyTorch by wall · CPU', 'load'),
+)
 for (const { name, engine: options, step } of sizes) {
   for (const workers of [1, 2]) {
     await using engine = await jaxEngine({ ...options, pieces, workers })
@@ -62,10 +95,12 @@ for (const { name, engine: options, step } of sizes) {
       engine.tokenizer.prompt([{ role: 'user', content: words(step.p - 1, i) }]),
     )
     const groups = prompts.map((prompt) => groupOf(prompt, step))
-    const print = (what: string, tokens: number, { step, cpu }: Measured): void => {
-      const perSecond = (ms: number): string => `${Math.round((tokens / ms) * 1000)}`
-      const sized = `${name}, ${(engine.size / 1e6).toFixed(2)} M weights`
-      console.log(row(sized, `${workers}`, what, step.toFixed(0), perSecond(step), cpu.toFixed(0), perSecond(cpu), load()))
+    const print = (what: 'training step' | 'drawing', tokens: number, at: Measured): void => {
+      const by = ({ train, sample }: Reference, ms: keyof Measured): number =>
+        what === 'training step' ? train[ms] / at[ms] : tokens / at[ms] / (sample.tokens / sample[ms])
+      const isSame = typeof torch !== 'string' && name.startsWith('reference')
+      const times = isSame ? `${by(torch, 'step').toFixed(2)} · ${(workers * by(torch, 'cpu')).toFixed(2)}` : ''
+      printed(`${name}, ${(engine.size / 1e6).toFixed(2)} M weights`, workers, what, tokens, at, times)
     }
     const trained = await timed(async () => {
       await engine.forwardBackward(groups, { kind: 'ppo', low: 0.2, high: 0.2 })
@@ -87,21 +122,8 @@ for (const { name, engine: options, step } of sizes) {
   }
 }
 
-try {
-  const script = new URL('engine.py', import.meta.url).pathname
-  const out = execFileSync(options.python, [script, options.seconds], { encoding: 'utf8', stdio: ['ignore', 'pipe', 'pipe'] })
-  const { version, train, sample }: { version: string; train: Measured; sample: Measured & { tokens: number } } = JSON.parse(out)
-  const lines = [
-    { what: 'training step', tokens: 32 * 256, ...train },
-    { what: 'drawing', ...sample },
-  ]
-  for (const { what, tokens, step, cpu } of lines) {
-    const perSecond = (ms: number): string => `${Math.round((tokens / ms) * 1000)}`
-    console.log(
-      row(`PyTorch ${version}, 32 × 256`, '1', what, step.toFixed(0), perSecond(step), cpu.toFixed(0), perSecond(cpu), load()),
-    )
-  }
-} catch (error) {
-  const why = error instanceof Error && 'stderr' in error ? String(error.stderr).trim().split('\n').at(-1) : String(error)
-  console.log(`\nPyTorch was not measured: ${why}`)
+if (typeof torch === 'string') console.log(`\nPyTorch was not measured: ${torch}`)
+else {
+  printed(`PyTorch ${torch.version}, 32 × 256`, 1, 'training step', 32 * 256, torch.train, '1 · 1')
+  printed(`PyTorch ${torch.version}, 32 × 256`, 1, 'drawing', torch.sample.tokens, torch.sample, '1 · 1')
 }
