@@ -87,6 +87,22 @@ describe('the losses of the server are ours', () => {
   })
 })
 
+test('the trained adapter is downloaded as a gzip, and what was written is listed', async () => {
+  await using engine = await open()
+  const saved = await engine.save('a')
+  expect([...(await engine.adapter('final')).subarray(0, 2)]).toEqual([0x1f, 0x8b])
+  const adapter = `tinker://${engine.modelId}/sampler_weights/final`
+  const written = (await engine.checkpoints()).toSorted((a, b) => a.path.length - b.path.length)
+  expect(written).toEqual([
+    { path: saved, kind: 'training' },
+    { path: adapter, kind: 'sampler' },
+  ])
+})
+
+test('a sentence that makes no sense to the model stops it before it trains', async () => {
+  await expect(open({ isPretrained: true })).rejects.toThrow(/the tokenizer is not that of the model/)
+})
+
 /** The whole completion is the context. */
 const writer: Writer = {
   name: 'everything',
@@ -95,18 +111,13 @@ const writer: Writer = {
 }
 
 /** Two states that differ in their prompts, and scored as random text does. */
-const trees: readonly Grown[] = [
-  {
-    task: 'letters',
-    invalid: 0,
-    nodes: [],
-    asked: ['Say something.', 'Go on, please.'].map((content, id) => {
-      const node = { id, parents: [], round: id, context: { text: '' }, score: { per: {}, mean: 0.3, draws: 1, full: true } }
-      const observation = { node, seen: { ...node.score, rollouts: [] }, history: [], earlier: [], rules: {} }
-      return { observation, prompt: [{ role: 'user', content }] }
-    }),
-  },
-]
+const asked = ['Say something.', 'Go on, please.'].map((content, id): Grown['asked'][number] => {
+  const score = { per: {}, mean: 0.3, draws: 1, full: true }
+  const node = { id, parents: [], round: id, context: { text: '' }, score }
+  const observation = { node, seen: { ...score, rollouts: [] }, history: [], earlier: [], rules: {} }
+  return { observation, prompt: [{ role: 'user', content }] }
+})
+const trees: readonly Grown[] = [{ task: 'letters', invalid: 0, nodes: asked.map(({ observation }) => observation.node), asked }]
 
 /** Share of small letters; a random model writes 28 % of them. */
 const letters = (text: string): number => (text.match(/[a-z]/g)?.length ?? 0) / Math.max(1, text.length)
@@ -149,9 +160,11 @@ describe('plumbing: a tiny random model is paid for small letters by our trainer
 })
 
 describe('a server that is killed in the middle of a training', () => {
-  test('the training ends with the remedy, and goes on from its last checkpoint with the same steps', async () => {
+  test('ends it with the remedy; started again, the training goes on from its last checkpoint with the same steps', async () => {
     const o = options(3, { passes: 6, every: 2 })
     const facts: TrainFact[] = []
+    await using witness = await open()
+    const saved = await witness.save('before')
     const live = async (): Promise<void> => {
       await using engine = await open({ patience: 1000 })
       for await (const fact of train(o, ports(engine))) {
@@ -161,6 +174,7 @@ describe('a server that is killed in the middle of a training', () => {
     }
     await expect(live()).rejects.toThrow(EngineError)
     await expect(open()).rejects.toThrow(/no Tinker server answers at .*ECONNREFUSED/)
+
     await server.start()
     await using engine = await open()
     const kept = facts.slice(0, facts.findLastIndex((f) => f.kind === 'looked') + 1)
@@ -169,16 +183,10 @@ describe('a server that is killed in the middle of a training', () => {
     expect(rest.at(-1)).toMatchObject({ kind: 'ended', why: 'done' })
     const third = (all: readonly TrainFact[]): unknown => all.find((f) => f.kind === 'step' && f.step === 3)
     expect(third(rest)).toEqual(third(facts))
-  })
 
-  test('an engine that lived through it says so, and loads', async () => {
-    await using engine = await open()
-    const saved = await engine.save('before')
-    await server.kill()
-    await server.start()
-    await expect(engine.policy()).rejects.toThrow(/started anew.*load the last checkpoint/)
-    await engine.load(saved)
-    await expect((await engine.policy()).sample(prompt, { maxTokens: 8 })).resolves.toHaveLength(1)
+    await expect(witness.policy()).rejects.toThrow(/started anew.*load the last checkpoint/)
+    await witness.load(saved)
+    await expect((await witness.policy()).sample(prompt, { maxTokens: 8 })).resolves.toHaveLength(1)
   })
 })
 
