@@ -24,7 +24,7 @@ export interface Opened extends AsyncDisposable {
 /** One row of the table: how contexts are searched, and who writes them. */
 export interface Entrant {
   readonly name: string
-  enter(track: Track): Promise<{ readonly method: Method } & Partial<Pick<TaskOptions, 'model' | 'evolver'>>>
+  enter(track: Track): Promise<{ readonly method: Method } & Partial<Pick<TaskOptions, 'model' | 'evolver' | 'baseUrl'>>>
 }
 
 export interface Suite extends AsyncDisposable {

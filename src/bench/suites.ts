@@ -15,6 +15,7 @@ export interface SuiteOptions {
   /** In place of what a config says. */
   readonly model?: ModelSpec
   readonly evolver?: ModelSpec
+  readonly baseUrl?: string
   /** Tasks of the suite by name; left out: as its page says. */
   readonly only?: readonly string[]
   readonly protocol?: 'default' | 'paper'
@@ -30,7 +31,7 @@ export async function dataSuite(name: DataSuite, folder: string, options: SuiteO
 
 /** A suite of tasks, each made when its turn has come. */
 export function suiteOf(name: string, tasks: ReadonlyMap<string, Made>, options: SuiteOptions): Suite {
-  const { arms, model, evolver, protocol = 'default' } = options
+  const { arms, model, evolver, baseUrl, protocol = 'default' } = options
   if (tasks.size === 0) throw new ConfigError(`suite "${name}" has no tasks`)
   const tracks = [...tasks].map(([task, make]): Track => {
     return { name: task, group: task, open: async () => opened(await make()) }
@@ -44,6 +45,7 @@ export function suiteOf(name: string, tasks: ReadonlyMap<string, Made>, options:
         method: await arm.method(),
         ...(model !== undefined && { model }),
         ...(evolver !== undefined && { evolver }),
+        ...(baseUrl !== undefined && { baseUrl }),
       }),
     })),
     shared: { protocol, racing: false }, // every candidate of every method gets the same draws

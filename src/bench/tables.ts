@@ -24,7 +24,7 @@ export function benchTables(record: BenchRecord): readonly Cells[] {
   const main = [
     [
       record.caption ?? record.suite,
-      ...['test score', 'gain on the seed', ...(knowsWay ? ['of the way'] : []), 'optimism', 'edits', 'invalid'],
+      ...['test, %', 'over the seed, points', ...(knowsWay ? ['of the way, %'] : []), 'optimism', 'edits', 'invalid'],
       ...['calls', 'tokens', ...(isPriced ? ['dollars'] : []), ...(isTimed ? ['seconds'] : [])],
     ],
     ...all.map((s) => [

@@ -53,7 +53,8 @@ function curves({ curves: all, entrants, curve, settings: _ }: BenchRecord): str
     (box.left + ((calls - first) / Math.max(1, last - first)) * (box.width - box.left - box.right)).toFixed(1)
   const y = (score: number): string =>
     (box.top + ((high - score) / (high - low)) * (box.height - box.top - box.bottom)).toFixed(1)
-  const ticks = Array.from({ length: 6 }, (_, i) => low + ((high - low) * i) / 5)
+  const every = high - low > 0.5 ? 0.1 : 0.05
+  const ticks = Array.from({ length: 21 }, (_, i) => i * every).filter((t) => t >= low - 1e-9 && t <= high + 1e-9)
   const grid = ticks.map(
     (t) =>
       `<line class="grid" x1="${box.left}" x2="${box.width - box.right}" y1="${y(t)}" y2="${y(t)}"/><text class="axis" x="${box.left - 6}" y="${y(t)}" text-anchor="end" dominant-baseline="middle">${Math.round(100 * t)} %</text>`,

@@ -25,7 +25,10 @@ import { clock, count } from './words.ts'
 export interface BenchFlags
   extends CommonFlags,
     StoreFlags,
-    Pick<RunFlags, 'model' | 'evolver' | 'rounds' | 'protocol' | 'concurrency' | 'maxCalls' | 'maxUsd' | 'maxTokens'> {
+    Pick<
+      RunFlags,
+      'model' | 'evolver' | 'baseUrl' | 'rounds' | 'protocol' | 'concurrency' | 'maxCalls' | 'maxUsd' | 'maxTokens'
+    > {
   readonly methods?: readonly string[]
   readonly preset?: string
   readonly seeds?: number
@@ -232,6 +235,7 @@ async function suiteNamed(name: string, flags: BenchFlags, around: Around): Prom
     arms,
     ...(flags.model !== undefined && { model: flags.model }),
     ...(flags.evolver !== undefined && { evolver: flags.evolver }),
+    ...(flags.baseUrl !== undefined && { baseUrl: flags.baseUrl }),
     ...(flags.tasks && { only: flags.tasks }),
     ...(flags.protocol === 'paper' && { protocol: flags.protocol }),
   }

@@ -330,6 +330,7 @@ function commands(ended: (code: number) => void): Command {
     .option('--rounds <n>', 'without a limit: as many calls as so many rounds of LSE take; default: 25', number)
     .option('--model <model>', 'who answers')
     .option('--evolver <model>', 'who writes the edits; default: the model, in Finch the policies')
+    .option('--base-url <url>', 'of an openai-compatible model')
     .option('--data <folder>', "where the suite's files are")
     .option('--tasks <a,b>', 'databases or subjects; default: all of the suite', list)
     .option('--protocol <name>', 'default or paper: 50 holdout problems × 8, c = 2')
