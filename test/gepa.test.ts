@@ -59,7 +59,7 @@ async function facts(given: EvolveOptions): Promise<readonly Fact[]> {
 }
 
 test('a context that helps is found, with the prompt of GEPA', async () => {
-  const { best, report } = await evolve(options(marks())).result
+  const { best, report } = await evolve(options(marks(), { rounds: 60 })).result
   expect(longestRun(`${best.instructions}`).length).toBeGreaterThan(4)
   expect(report.names).toMatchObject({ method: 'gepa', evolver: expect.stringMatching(/^gepa /) })
   expect(report.gain.shown).toBe(true)

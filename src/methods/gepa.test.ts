@@ -181,6 +181,16 @@ test('as good is not better, unless that is wanted', () => {
   expect(outcomes(rounds(2, {}, gepa({ accept: 'improvement_or_equal' })))).toEqual(['scored', 'scored'])
 })
 
+test('an edit that was rejected on one minibatch may come again on another; one that was accepted is named as tried', () => {
+  const earlier = (world: World): readonly string[][] => {
+    const ran = rounds(3, { context: { a: 'A' } }, gepa(), { ...world, edit: () => ({ a: '7' }) })
+    return ran.commands.flat().flatMap((c) => (c.kind === 'propose' ? [c.observation.earlier.map((t) => t.kind)] : []))
+  }
+  expect(earlier({})).toEqual([[], [], []])
+  const better: World = { scoreOn: (id, c) => (c.a === 'A' ? (id[0] === 't' ? 0 : 0.9) : 0.5) }
+  expect(earlier(better)).toEqual([[], ['scored'], ['scored', 'scored']])
+})
+
 test('a minibatch that is all right brings no edit and no verdict, unless it shall', () => {
   const right: World = { scoreOn: (id) => (id[0] === 't' ? 1 : 0.5) }
   const skipped = rounds(3, {}, gepa(), right)

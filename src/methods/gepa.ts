@@ -114,8 +114,10 @@ function* reflectiveRound(view: View, { accept, skipPerfect }: Acceptance): Ask<
   const parts = textParts(options.context, options.rules)
   const seen = (yield* lookAt(view)).filter((s) => !skipPerfect || s.rollouts.some((r) => r.score < 1))
   const turn = parts.indexOf(plan.part ?? '')
+  // An edit that was rejected on one minibatch may do better on another, so it may be written again.
+  const earlier = view.earlier.filter((tried) => tried.kind !== 'rejected')
   const edits = yield* together(
-    seen.map((s, k) => propose({ ...view, plan: { ...plan, part: parts[(turn + k) % parts.length]! } }, s)),
+    seen.map((s, k) => propose({ ...view, earlier, plan: { ...plan, part: parts[(turn + k) % parts.length]! } }, s)),
   )
   const tried = yield* together(edits.map((edit, k) => tryOut(edit, seen[k]!)))
   const isBetter = (k: number): boolean =>
