@@ -80,8 +80,8 @@ export interface TinkerModel {
   sampler(): Promise<Sampler & { readonly checkpoint: string }>
   /** The model's first request, or it is refused. */
   loadWeights(path: string, options?: { readonly optimizer?: boolean }): Promise<void>
-  /** Frees its place on the server. */
-  unload(): Promise<void>
+  /** Frees its place on the server, which `isLast` tries once: a session that ends frees it too. */
+  unload(options?: { readonly isLast?: boolean }): Promise<void>
 }
 
 export interface TinkerClient extends AsyncDisposable {
@@ -178,7 +178,7 @@ export async function tinkerClient(options: ClientOptions): Promise<TinkerClient
 
 async function firstAnswer(wire: Wire): Promise<unknown> {
   try {
-    return await wire.send('POST', 'client/config', { body: { sdk_version: spoken }, isFirst: true })
+    return await wire.send('POST', 'client/config', { body: { sdk_version: spoken }, isOnce: true })
   } catch (error) {
     if (error instanceof RefusedError && error.status === 404) {
       throw new ConfigError(`${wire.url} is no Tinker server: it has no /api/v1/client/config`, { cause: error })
@@ -191,7 +191,7 @@ async function firstAnswer(wire: Wire): Promise<unknown> {
 /** A beat that does not arrive shows in the next call; the clock keeps no program alive. */
 function heartbeat(wire: Wire, session: string): NodeJS.Timeout {
   const body = { session_id: session, type: 'session_heartbeat' }
-  const beat = (): void => void wire.send('POST', 'session_heartbeat', { body, isFirst: true }).catch(() => undefined)
+  const beat = (): void => void wire.send('POST', 'session_heartbeat', { body, isOnce: true }).catch(() => undefined)
   return setInterval(beat, heartbeatEvery).unref()
 }
 
@@ -307,9 +307,9 @@ function modelOf(id: string, all: Common): TinkerModel {
       const body = (seq: number): object => ({ model_id: id, path, optimizer, seq_id: seq, type: 'load_weights' })
       return compute('load_weights', body, () => undefined)
     },
-    unload: () => {
+    unload: ({ isLast = false } = {}) => {
       const body = { model_id: id, type: 'unload_model' }
-      return inOrder(() => wire.compute('unload_model', { body, read: () => undefined }))
+      return inOrder(() => wire.compute('unload_model', { body, read: () => undefined, isOnce: isLast }))
     },
   }
 }

@@ -260,7 +260,9 @@ describe('what goes wrong is one line with the remedy', () => {
   })
 
   test("a tokenizer that is not the model's", async () => {
-    await expect(open(await serve(), { isPretrained: true })).rejects.toThrow(/the tokenizer is not that of the model/)
+    const server = await serve()
+    await expect(open(server, { isPretrained: true })).rejects.toThrow(/the tokenizer is not that of the model/)
+    expect(server.loaded).toBe(0)
   })
 
   test('a loss that the server has not; nothing was gathered, so the training can go on with another', async () => {

@@ -9,15 +9,7 @@ import type { Adam, Engine, Group, Loss, Metrics } from '../../core/engine.ts'
 import { ConfigError, EngineError, NotFiniteError } from '../../core/errors.ts'
 import type { Message } from '../../core/model.ts'
 import { rng, shuffle } from '../../core/rng.ts'
-import {
-  type Checkpoint,
-  type ClientOptions,
-  type Offered,
-  type Sampler,
-  type TinkerClient,
-  type TinkerModel,
-  tinkerClient,
-} from './client.ts'
+import { type Checkpoint, type ClientOptions, type Sampler, type TinkerClient, type TinkerModel, tinkerClient } from './client.ts'
 import { checkGroups, chunksOf, type Datum, datumsOf, metricsOf, type Scale, serverLoss } from './datums.ts'
 import { policyOf } from './policy.ts'
 import type { Tokenizer } from './tokenizer.ts'
@@ -64,25 +56,34 @@ interface Seat {
  * @throws {ConfigError} if there is no such server, key or model, or the tokenizer is not the model's; `MissingPackageError` without @bufbuild/protobuf.
  */
 export async function tinkerEngine(options: TinkerOptions): Promise<TinkerEngine> {
-  const { tokenizer, rank = 32, seed = 0, isPretrained = true, multiple } = options
+  const { tokenizer, rank = 32, seed = 0, multiple } = options
   if (tokenizer.stops.length === 0)
     throw new ConfigError('the tokenizer names no stop token, and the server knows none by itself')
-  const first = await tinkerClient(options)
-  const baseModel = chosen(first.models, options)
-  const context = options.context ?? first.models.find(({ name }) => name === baseModel)?.context
-  if (context === undefined)
-    throw new ConfigError(`${first.url} does not say how long a sequence ${baseModel} takes: give context`)
   const create = (client: TinkerClient): Promise<TinkerModel> => client.createModel({ baseModel, rank, seed })
-  const probe = await create(first)
-  const scale = await scaleOf({ client: first, model: probe }, { tokenizer, isPretrained })
-  await swept(probe, scale)
+  const first = await tinkerClient(options)
+  let baseModel: string
+  let context: number
+  let scale: Scale
+  let seat: Seat
+  try {
+    ;({ baseModel, context } = chosen(first, options))
+    const probe: Seat = { client: first, model: await create(first) }
+    scale = await scaleOf(probe, options).catch(async (error: unknown) => {
+      await leave(probe)
+      throw error
+    })
+    await swept(probe.model, scale)
+    seat = { client: first, model: await create(first) }
+  } catch (error) {
+    await first[Symbol.asyncDispose]()
+    throw error
+  }
 
   /** A model that begins with no gradient. On SkyRL's JAX backend it would find those that the last model in its place left there. */
   const sit = async (client: TinkerClient): Promise<Seat> => {
     if (scale === 'sequence') await swept(await create(client), scale)
     return { client, model: await create(client) }
   }
-  let seat: Seat = { client: first, model: await create(first) }
   /** Counts steps and loads: policies know theirs. */
   let version = 0
   /** Rows of the first pass since the last step; undefined = nothing was gathered. */
@@ -236,7 +237,7 @@ async function swept(model: TinkerModel, scale: Scale): Promise<void> {
 /** Frees the place of a model. One that is gone, or whose server is, has none. */
 async function leave({ client, model }: Seat): Promise<void> {
   try {
-    await model.unload()
+    await model.unload({ isLast: true })
   } catch (error) {
     if (!(error instanceof EngineError)) throw error
   } finally {
@@ -244,12 +245,15 @@ async function leave({ client, model }: Seat): Promise<void> {
   }
 }
 
-function chosen(models: readonly Offered[], { model, url }: TinkerOptions): string {
+function chosen({ url, models }: TinkerClient, { model, context }: TinkerOptions): { baseModel: string; context: number } {
   const names = models.map(({ name }) => name)
-  if (model !== undefined && (names.includes(model) || names.length === 0)) return model
-  if (model !== undefined) throw new ConfigError(`${url} has no model "${model}" (have: ${names.join(', ')})`)
-  if (names.length !== 1) throw new ConfigError(`${url} has ${names.length} models: choose one (have: ${names.join(', ')})`)
-  return names[0]!
+  const have = `(have: ${names.join(', ')})`
+  if (model === undefined && names.length !== 1) throw new ConfigError(`${url} has ${names.length} models: choose one ${have}`)
+  const baseModel = model ?? names[0]!
+  if (names.length > 0 && !names.includes(baseModel)) throw new ConfigError(`${url} has no model "${baseModel}" ${have}`)
+  const longest = context ?? models.find(({ name }) => name === baseModel)?.context
+  if (longest === undefined) throw new ConfigError(`${url} does not say how long a sequence ${baseModel} takes: give context`)
+  return { baseModel, context: longest }
 }
 
 /** Plain English: a model likes its words more in their order than in any other, if they reach it as what they are. */
@@ -262,10 +266,7 @@ const leastPreference = 0.5
  * One pass without a gradient: how the server scales its losses, and whether the tokens are the model's. The backends that sum report so.
  * @throws {ConfigError} if the sentence is no likelier than its tokens shuffled.
  */
-async function scaleOf(
-  { client, model }: Seat,
-  { tokenizer, isPretrained }: { readonly tokenizer: Tokenizer; readonly isPretrained: boolean },
-): Promise<Scale> {
+async function scaleOf({ client, model }: Seat, { tokenizer, isPretrained = true }: TinkerOptions): Promise<Scale> {
   const tokens = tokenizer.encodeChat([{ role: 'user', content: sentence }])
   const shuffled = Int32Array.from(shuffle([...tokens], rng('plausible')))
   const rows = [tokens, shuffled].map((row): Datum => {

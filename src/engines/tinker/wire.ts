@@ -49,7 +49,7 @@ export interface SendOptions {
   readonly body?: object | Uint8Array<ArrayBuffer>
   readonly signal?: AbortSignal | undefined
   /** No second try: an unreachable server is told at once. */
-  readonly isFirst?: boolean
+  readonly isOnce?: boolean
 }
 
 export interface ComputeOptions<T> {
@@ -57,6 +57,8 @@ export interface ComputeOptions<T> {
   readonly read: (answer: unknown) => T
   readonly sent?: (() => void) | undefined
   readonly signal?: AbortSignal | undefined
+  /** Sent once only; its result is waited for as ever. */
+  readonly isOnce?: boolean
 }
 
 const json = 'application/json'
@@ -112,7 +114,7 @@ export function wireOf({ url, key, patience = 60_000, pause = 250, poll = 45_000
     const request = { ...options, signal: either(options.signal) }
     // The same over all tries: the server takes a request once.
     const headers = { 'x-idempotency-key': randomUUID() }
-    const until = performance.now() + (request.isFirst ? 0 : patience)
+    const until = performance.now() + (request.isOnce ? 0 : patience)
     for (let rest = pause; ; rest = Math.min(2 * rest, longestPause)) {
       const answer = await once(method, path, { ...request, headers })
       if (!(answer instanceof Error) && answer.status < 300) return answer
@@ -177,13 +179,13 @@ export function wireOf({ url, key, patience = 60_000, pause = 250, poll = 45_000
     url: base,
     send,
     download: async (path, signal) => (await exchange('GET', path, { signal })).bytes,
-    async compute(path, { body, read, sent, signal }) {
+    async compute(path, { read, sent, ...options }) {
       for (let attempt = 1; ; attempt++) {
-        const { request_id: id } = record(await send('POST', path, { body, signal }))
+        const { request_id: id } = record(await send('POST', path, options))
         if (typeof id !== 'string') throw new EngineError(`${base}/api/v1/${path} gave no request id: is it a Tinker server?`)
         sent?.()
         try {
-          return await resultOf(id, read, signal)
+          return await resultOf(id, read, options.signal)
         } catch (error) {
           if (!(error instanceof RefusedError && error.status === 410) || attempt >= tries) throw error
         }
