@@ -35,7 +35,7 @@ export interface TinkerServer extends AsyncDisposable {
   /** How many models are loaded, and checkpoints written. */
   readonly loaded: number
   readonly written: readonly string[]
-  /** The next `times` requests of a path get this. */
+  /** The next `times` requests of a path get this, and no other fault. */
   fail(path: string, fault: TinkerFault, times?: number): void
   /** The next command of this kind fails on the server, in these words. */
   refuse(kind: string, detail: string): void
@@ -469,7 +469,10 @@ export async function tinkerServer(options: TinkerServerOptions = {}): Promise<T
     get written() {
       return [...checkpoints.keys()]
     },
-    fail: (path, fault, times = 1) => void faults.push({ path, fault, times }),
+    fail(path, fault, times = 1) {
+      for (const earlier of faults) if (earlier.path === path) earlier.times = 0
+      faults.push({ path, fault, times })
+    },
     refuse: (kind, detail) => void refusals.push({ kind, detail }),
     damage(path) {
       const saved = checkpoints.get(path)

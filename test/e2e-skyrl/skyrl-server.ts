@@ -9,6 +9,8 @@ import { installSkyrl } from '../../scripts/skyrl/install.ts'
 
 export interface SkyrlServer extends AsyncDisposable {
   readonly url: string
+  /** Where it writes checkpoints: a folder a model. */
+  readonly checkpoints: string
   /** At once, with all it started. */
   kill(): Promise<void>
   /** Again, with the same address, files and database. */
@@ -51,6 +53,7 @@ export async function skyrlServer(): Promise<SkyrlServer> {
 
   const server: SkyrlServer = {
     url: `http://127.0.0.1:${port}`,
+    checkpoints: join(folder, 'checkpoints'),
     async start() {
       const child = spawn(python, [script('serve.py'), ...args], {
         env,

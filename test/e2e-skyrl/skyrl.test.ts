@@ -1,5 +1,7 @@
 // The tinker engine against a real SkyRL server: npm run e2e:skyrl. A model of random weights learns nothing worth knowing; what is shown is that
 // what our trainer sends makes it do more of what was paid for.
+import { statSync, truncateSync } from 'node:fs'
+import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import type { Loss } from '../../src/core/engine.ts'
 import { EngineError } from '../../src/core/errors.ts'
@@ -29,7 +31,8 @@ const open = (more: Partial<TinkerOptions> = {}): Promise<TinkerEngine> =>
 
 engineContract('the tinker engine on SkyRL', async () => ({ engine: await open(), answer: tinyAnswer, learningRate: 1e-2 }))
 
-const prompt: readonly Message[] = [{ role: 'user', content: 'Say something.' }]
+// As long as the contract's prompt: the server compiles for each length.
+const prompt: readonly Message[] = [{ role: 'user', content: 'Write one line of what you like to write.' }]
 
 describe('the losses of the server are ours', () => {
   const losses: readonly Loss[] = [
@@ -99,6 +102,17 @@ test('the trained adapter is downloaded as a gzip, and what was written is liste
   ])
 })
 
+test('a checkpoint that was written by half is refused, and the model stays as it is', async () => {
+  await using engine = await open()
+  const saved = await engine.save('half')
+  const [before] = await (await engine.policy()).sample(prompt, { maxTokens: 8 })
+  const file = join(server.checkpoints, engine.modelId, 'half.tar.gz')
+  truncateSync(file, statSync(file).size / 2)
+  await expect(engine.load(saved)).rejects.toThrow(/can't be loaded/)
+  const [after] = await (await engine.policy()).sample(prompt, { maxTokens: 8 })
+  expect(after?.logprobs).toEqual(before?.logprobs)
+})
+
 test('a sentence that makes no sense to the model stops it before it trains', async () => {
   await expect(open({ isPretrained: true })).rejects.toThrow(/the tokenizer is not that of the model/)
 })
@@ -111,12 +125,14 @@ const writer: Writer = {
 }
 
 /** Two states that differ in their prompts, and scored as random text does. */
-const asked = ['Say something.', 'Go on, please.'].map((content, id): Grown['asked'][number] => {
-  const score = { per: {}, mean: 0.3, draws: 1, full: true }
-  const node = { id, parents: [], round: id, context: { text: '' }, score }
-  const observation = { node, seen: { ...score, rollouts: [] }, history: [], earlier: [], rules: {} }
-  return { observation, prompt: [{ role: 'user', content }] }
-})
+const asked = ['Write one line of what you like to write.', 'Write down what comes to your mind, so go.'].map(
+  (content, id): Grown['asked'][number] => {
+    const score = { per: {}, mean: 0.3, draws: 1, full: true }
+    const node = { id, parents: [], round: id, context: { text: '' }, score }
+    const observation = { node, seen: { ...score, rollouts: [] }, history: [], earlier: [], rules: {} }
+    return { observation, prompt: [{ role: 'user', content }] }
+  },
+)
 const trees: readonly Grown[] = [{ task: 'letters', invalid: 0, nodes: asked.map(({ observation }) => observation.node), asked }]
 
 /** Share of small letters; a random model writes 28 % of them. */

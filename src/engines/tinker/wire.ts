@@ -257,6 +257,10 @@ function detailOf({ bytes }: Answer): string {
 const remedies: readonly (readonly [RegExp, string])[] = [
   [/not loaded|stale request/i, 'the server was started anew, or heard nothing for minutes; load the last checkpoint'],
   [/no space left|errno 28|disk (?:is )?full|disk quota/i, 'make room on its disk, then go on from the last checkpoint'],
+  [
+    /still being created|creation failed|end of (?:data|file)|truncated|corrupt|unexpected end/i,
+    'it was not written to its end; load the one before it',
+  ],
   [/maximum number of lora adapters/i, 'unload other models there, or start it with more max_lora_adapters'],
   [/lora rank/i, 'choose another rank, or start it with a greater max_lora_rank'],
   [/loss functions?\b.*not supported|loss_fn/i, 'this server has no such loss; importance_sampling and ppo are had by all'],
