@@ -7,7 +7,7 @@ import { memoryStore } from '../stores/memory.ts'
 import { chatTask } from '../tasks/chat.ts'
 import { ablations, armOf } from './arms.ts'
 import { finchSuite } from './finch-suite.ts'
-import { idOf, type RaceOptions, race } from './race.ts'
+import { idOf, type RaceOptions, race, refuseUnfit } from './race.ts'
 import { recordOf, resultsIn } from './record.ts'
 import { standings } from './standings.ts'
 import type { Suite } from './suite.ts'
@@ -116,6 +116,16 @@ test('another setting or another budget makes other runs', () => {
   expect(of(suite, 1)).toBe(of(toySuite(toyModel()), 1))
   const all = [of(suite, 1), of(suite, 2), of({ ...suite, settings: { model: 'other' } }, 1)]
   expect(new Set(all).size).toBe(3)
+})
+
+test('a budget for no round, and a model without a price for dollars, are refused before anything is spent', async () => {
+  const model = toyModel()
+  await expect(refuseUnfit(toySuite(model), { calls: 250 })).rejects.toThrow(
+    'affords no round on left: the seed takes about 100 calls',
+  )
+  await expect(refuseUnfit(toySuite(model), { usd: 1 })).rejects.toThrow('the price of toy is not known')
+  await refuseUnfit(toySuite(model), { calls: 450 })
+  expect(model.calls).toBe(0)
 })
 
 test('a run that fails ends the race, and the same race goes on', async () => {

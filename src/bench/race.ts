@@ -3,6 +3,7 @@
 import pLimit from 'p-limit'
 import { addCost, type Budget, type Cost, noCost } from '../core/budget.ts'
 import type { Context } from '../core/context.ts'
+import { ConfigError } from '../core/errors.ts'
 import type { Fact } from '../core/facts.ts'
 import type { Store } from '../core/store.ts'
 import { estimate } from '../estimate.ts'
@@ -85,13 +86,17 @@ export async function race(suite: Suite, options: RaceOptions): Promise<readonly
   return all
 }
 
-/** Prepares every entrant for the first track and runs nothing. @throws {ConfigError} for one that can't race there. */
-export async function refuseUnfit({ tracks, entrants, shared }: Pick<Suite, 'tracks' | 'entrants' | 'shared'>): Promise<void> {
+/** Prepares every entrant for the first track and runs nothing. @throws {ConfigError} for one that can't race there, or for no round. */
+export async function refuseUnfit({ tracks, entrants, shared }: Suite, budget: Budget = {}): Promise<void> {
   const [track] = tracks
   if (!track) return
   await using opened = await track.open()
   for (const entrant of entrants) {
-    await estimate({ ...shared, ...opened.config, ...(await entrant.enter(track)) } as EvolveOptions) // as below
+    const given = { ...shared, ...opened.config, ...(await entrant.enter(track)), budget }
+    const { affords = 1, seed, round, closing } = await estimate(given as EvolveOptions) // as below
+    if (affords >= 1) continue
+    const takes = `the seed takes about ${seed.calls} calls, a round ${round.calls}, the look at test ${closing.calls}`
+    throw new ConfigError(`a budget of ${JSON.stringify(budget)} affords no round on ${track.name}: ${takes}; raise it`)
   }
 }
 

@@ -128,7 +128,7 @@ async function raced(
     await race({ ...suite, tracks: shareOf(suite.tracks, flags.share) }, options)
     return undefined
   }
-  await refuseUnfit(suite)
+  await refuseUnfit(suite, budget)
   screen.say(`${suite.name}: ${suite.entrants.length} rows × ${suite.tracks.length} tasks × ${seeds.length} seeds`)
   const onRan = progress(screen, flags.json ?? false)
   const workers =
