@@ -23,13 +23,20 @@ export interface TinkerServerOptions {
   /** Of the hosted service. */
   readonly chunk?: number
   readonly port?: number
+  /** Where archives are, with the path behind it; left out: here. */
+  readonly archives?: string
 }
 
 export interface TinkerServer extends AsyncDisposable {
   readonly url: string
   /** Paths of the requests, in order, without the polls. */
   readonly asked: readonly string[]
-  readonly bodies: readonly { readonly path: string; readonly body: unknown; readonly key: string | undefined }[]
+  readonly bodies: readonly {
+    readonly path: string
+    readonly body: unknown
+    readonly key: string | undefined
+    readonly isSigned: boolean
+  }[]
   /** Most samples that were asked for and not fetched at once. */
   readonly peak: number
   /** How many models are loaded, and checkpoints written. */
@@ -85,7 +92,7 @@ interface Saved {
   isDamaged?: boolean
 }
 
-type Reply = { readonly status?: number; readonly json?: unknown; readonly bytes?: Uint8Array }
+type Reply = { readonly place?: string; readonly status?: number; readonly json?: unknown; readonly bytes?: Uint8Array }
 
 class No extends Error {
   readonly status: number
@@ -107,7 +114,7 @@ export async function tinkerServer(options: TinkerServerOptions = {}): Promise<T
   let models = new Map<string, Loaded>()
   let slots: Place[] = []
   const asked: string[] = []
-  const bodies: { path: string; body: unknown; key: string | undefined }[] = []
+  const bodies: { path: string; body: unknown; key: string | undefined; isSigned: boolean }[] = []
   const unfetched = new Set<string>()
   let peak = 0
   const faults: { path: string; fault: TinkerFault; times: number }[] = []
@@ -392,6 +399,7 @@ export async function tinkerServer(options: TinkerServerOptions = {}): Promise<T
     },
   }
   const runs = (method: string, path: string): Reply | undefined => {
+    if (/^training_runs\/[^/]+\/download\//.test(path)) return { bytes: Uint8Array.of(0x1f, 0x8b) }
     const [, id, name] = /^training_runs\/([^/]+)\/checkpoints(?:\/(.*))?$/.exec(path) ?? []
     if (!id) return
     const of = `tinker://${id}/`
@@ -402,7 +410,7 @@ export async function tinkerServer(options: TinkerServerOptions = {}): Promise<T
     if (name?.endsWith('/archive')) {
       const saved = checkpoints.get(`${of}sampler_weights/${name.slice(0, -'/archive'.length)}`)
       if (!saved) throw new No(404, 'Checkpoint not found')
-      return { bytes: bytesOf(Float32Array.from(saved.adapter.weights)) }
+      return { status: 302, place: `${options.archives ?? ''}/api/v1/training_runs/${id}/download/${name}` }
     }
     const found = [...checkpoints.keys()].filter((path) => path.startsWith(of))
     const kind = (path: string): string => (path.includes('/sampler_weights/') ? 'sampler' : 'training')
@@ -419,14 +427,24 @@ export async function tinkerServer(options: TinkerServerOptions = {}): Promise<T
     if (path !== 'retrieve_future') {
       asked.push(path)
       const key = request.headers['x-idempotency-key']
-      bodies.push({ path, body: isJson ? body : new Uint8Array(raw), key: typeof key === 'string' ? key : undefined })
+      bodies.push({
+        path,
+        body: isJson ? body : new Uint8Array(raw),
+        key: typeof key === 'string' ? key : undefined,
+        isSigned: 'x-api-key' in request.headers,
+      })
     }
     const fault = faults.find((f) => f.path === path && f.times > 0)
     if (fault) fault.times--
     const say = (reply: Reply, headers: Readonly<Record<string, string>> = {}): void => {
       const type = reply.bytes ? 'application/x-protobuf' : 'application/json'
       const content = reply.bytes ?? (reply.json === undefined ? '' : JSON.stringify(reply.json))
-      response.writeHead(reply.status ?? 200, { 'content-type': type, 'content-length': Buffer.byteLength(content), ...headers })
+      response.writeHead(reply.status ?? 200, {
+        'content-type': type,
+        'content-length': Buffer.byteLength(content),
+        ...(reply.place && { location: reply.place }),
+        ...headers,
+      })
       if (fault?.fault !== 'half') response.end(content)
       else response.write(Buffer.from(content).subarray(0, content.length / 2), () => response.destroy())
     }

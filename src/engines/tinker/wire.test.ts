@@ -210,6 +210,21 @@ describe('another server', () => {
   })
 })
 
+test('an archive is fetched from where the server says, without the key if that is elsewhere', async () => {
+  const other = await tinkerServer()
+  open.push(other)
+  const signed = (server: TinkerServer): boolean | undefined =>
+    server.bodies.find(({ path }) => path.includes('/download/'))?.isSigned
+  const elsewhere = await start({ archives: other.url, key: 'right' }, { key: 'right' })
+  await elsewhere.model.saveForSampler('a')
+  expect(await elsewhere.client.archive(elsewhere.model.id, 'a')).toHaveLength(2)
+  expect([signed(elsewhere.server), signed(other)]).toEqual([undefined, false])
+  const here = await start({ key: 'right' }, { key: 'right' })
+  await here.model.saveForSampler('a')
+  await here.client.archive(here.model.id, 'a')
+  expect(signed(here.server)).toBe(true)
+})
+
 test('base models and named weights can be drawn from, and deleted', async () => {
   const { client, model, server } = await start()
   const drawn = await (await client.sampler({ baseModel: 'tiny' })).sample(sampling)

@@ -35,7 +35,7 @@ export interface Wire {
   readonly url: string
   /** The JSON answer, or undefined if it has no body. @throws {RefusedError} */
   send(method: 'GET' | 'POST' | 'DELETE', path: string, options?: SendOptions): Promise<unknown>
-  /** The bytes behind a path, redirects followed. */
+  /** The bytes behind a path, one redirect followed; the key is for the server alone. */
   download(path: string, signal?: AbortSignal): Promise<Uint8Array>
   /**
    * Sends, waits for the result and reads it: JSON, or bytes by `read`.
@@ -101,6 +101,7 @@ export function wireOf({ url, key, patience = 60_000, pause = 250, poll = 45_000
         },
         body: body ? (isBinary ? body : JSON.stringify(body)) : null,
         signal: signal ? AbortSignal.any([signal, limit]) : limit,
+        redirect: 'manual', // the key would follow
       })
       const bytes = new Uint8Array(await response.arrayBuffer())
       return { status: response.status, headers: response.headers, bytes }
@@ -117,7 +118,7 @@ export function wireOf({ url, key, patience = 60_000, pause = 250, poll = 45_000
     const until = performance.now() + (request.isOnce ? 0 : patience)
     for (let rest = pause; ; rest = Math.min(2 * rest, longestPause)) {
       const answer = await once(method, path, { ...request, headers })
-      if (!(answer instanceof Error) && answer.status < 300) return answer
+      if (!(answer instanceof Error) && (answer.status < 300 || placeOf(answer))) return answer
       if (!passes(answer) || performance.now() >= until) throw faultOf(answer, base)
       await wait(pauseOf(answer) ?? rest, undefined, { signal: request.signal })
     }
@@ -167,7 +168,10 @@ export function wireOf({ url, key, patience = 60_000, pause = 250, poll = 45_000
   }
 
   const send: Wire['send'] = async (method, path, options = {}) => {
-    const { bytes } = await exchange(method, path, options)
+    const answer = await exchange(method, path, options)
+    const { bytes } = answer
+    const place = placeOf(answer)
+    if (place) throw new ConfigError(`${base} has moved to ${place}: give its new address`)
     if (bytes.length === 0) return undefined
     const found = parsed(bytes)
     if (found === undefined)
@@ -178,7 +182,16 @@ export function wireOf({ url, key, patience = 60_000, pause = 250, poll = 45_000
   return {
     url: base,
     send,
-    download: async (path, signal) => (await exchange('GET', path, { signal })).bytes,
+    async download(path, signal) {
+      const answer = await exchange('GET', path, { signal })
+      const place = placeOf(answer)
+      if (!place) return answer.bytes
+      const to = new URL(place, `${base}/api/v1/${path}`)
+      const isHere = to.origin === new URL(base).origin
+      const response = await fetch(to, { headers: isHere && key ? { 'x-api-key': key } : {}, signal: either(signal) ?? null })
+      if (!response.ok) throw new EngineError(`${to.origin} refuses the download (${response.status})`)
+      return new Uint8Array(await response.arrayBuffer())
+    },
     async compute(path, { read, sent, ...options }) {
       for (let attempt = 1; ; attempt++) {
         const { request_id: id } = record(await send('POST', path, options))
@@ -192,6 +205,11 @@ export function wireOf({ url, key, patience = 60_000, pause = 250, poll = 45_000
       }
     },
   }
+}
+
+/** Where else it is, if the server says so. */
+function placeOf({ status, headers }: Answer): string | undefined {
+  return status >= 300 && status < 400 ? (headers.get('location') ?? undefined) : undefined
 }
 
 const tryAgain: Readonly<Record<string, unknown>> = { type: 'try_again' }
