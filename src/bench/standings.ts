@@ -80,6 +80,19 @@ export function standings(results: readonly Result[], { tracks }: Around): reado
   })
 }
 
+/** The seed context on test: all entrants began with it, and met the same draws. */
+export function seedStanding(results: readonly Result[], { tracks }: Around): Pick<Standing, 'test' | 'byGroup'> {
+  const samples = samplesOf(
+    results.filter((r) => r.entrant === results[0]?.entrant),
+    before,
+  )
+  const byGroup = [...Map.groupBy(tracks, (track) => track.group)].map(([group, its]) => {
+    const inside = samples.filter((s) => its.some((track) => track.name === s.track))
+    return [group, figure(inside, [0, 1])] as const
+  })
+  return { test: figure(samples, [0, 1]), byGroup: Object.fromEntries(byGroup) }
+}
+
 /** Test score of one entrant minus that of another at the same tracks, seeds and problems; undefined where they share none. */
 export function difference(results: readonly Result[], one: string, other: string): Figure | undefined {
   const key = (r: Result): string => JSON.stringify([r.track, r.seed])
@@ -100,6 +113,7 @@ interface Value {
   run(r: Result): number
   problem(before: number, after: number): number
 }
+const before: Value = { run: (r) => r.before, problem: (then) => then }
 const after: Value = { run: (r) => r.after, problem: (_, now) => now }
 const gain: Value = { run: (r) => r.after - r.before, problem: (then, now) => now - then }
 

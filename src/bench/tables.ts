@@ -1,7 +1,7 @@
 // The tables of a race as cells, for the terminal, for pages and for Markdown.
 import { dollars, percent, points } from '../report.ts'
 import { type BenchRecord, resultsIn } from './record.ts'
-import { difference, type Figure, manyTracks, standings } from './standings.ts'
+import { difference, type Figure, manyTracks, seedStanding, standings } from './standings.ts'
 
 export interface Cells {
   readonly title: string
@@ -16,6 +16,7 @@ const mostGroups = 12
 export function benchTables(record: BenchRecord): readonly Cells[] {
   const results = resultsIn(record)
   const all = standings(results, record)
+  const seed = seedStanding(results, record)
   const groups = Object.keys(all[0]?.byGroup ?? {})
   const isPriced = all.some((s) => s.usd > 0)
   const knowsWay = all.some((s) => s.share)
@@ -26,6 +27,11 @@ export function benchTables(record: BenchRecord): readonly Cells[] {
       record.caption ?? record.suite,
       ...['test, %', 'over the seed, points', ...(knowsWay ? ['of the way, %'] : []), 'optimism', 'edits', 'invalid'],
       ...['calls', 'tokens', ...(isPriced ? ['dollars'] : []), ...(isTimed ? ['seconds'] : [])],
+    ],
+    [
+      'seed context',
+      scored(seed.test),
+      ...Array.from({ length: 6 + [knowsWay, isPriced, isTimed].filter(Boolean).length }, () => ''),
     ],
     ...all.map((s) => [
       s.entrant,
@@ -45,6 +51,7 @@ export function benchTables(record: BenchRecord): readonly Cells[] {
   ]
   const byGroup = [
     [record.caption ?? record.suite, ...groups],
+    ['seed context', ...groups.map((group) => scored(seed.byGroup[group]!))],
     ...all.map((s) => [s.entrant, ...groups.map((group) => scored(s.byGroup[group]!))]),
   ]
   const pairs = record.pairs.flatMap(([one, other]) => {
@@ -76,6 +83,7 @@ export function benchNotes(record: BenchRecord): readonly string[] {
     many
       ? '95 % intervals: t over tasks, seeds averaged within a task.'
       : '95 % intervals: about other seeds and other test problems of these same tasks, not about other tasks.',
+    ...('policies' in settings ? ['Each policy is of one training: what another would have given is not in the intervals.'] : []),
     'Means over runs; test is opened once a run, after the choice on the holdout. Optimism: gain on the holdout minus gain on test, in points.',
   ]
 }

@@ -59,6 +59,7 @@ const record: BenchRecord = {
 test('the text has the rows, what they rest on, and the differences', () => {
   const text = benchText(record)
   expect(text).toMatch(/^Test score, in a toy/)
+  expect(text).toMatch(/seed context +20\.0 \[/)
   expect(text).toMatch(/lse +55\.0 \[/)
   expect(text).toMatch(/<b>other +lse +−20\.0 \[/)
   expect(text).toContain('4 runs: 2 rows × 1 tasks × 2 seeds; a run has at most 100 calls')
