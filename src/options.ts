@@ -51,7 +51,7 @@ export type ScoreFunction<O> = (
 
 /** Settings of a run that have defaults. */
 export interface RunSettings {
-  /** Who writes the edits; default: the action model. A function needs no model. */
+  /** Who writes the edits; default: the action model. A function needs no model; `policy:FILE` is a policy that `lamarck train` made. */
   readonly evolver?: ModelSpec | EditFunction
   /** Model of judges inside scorers; default: the action model. */
   readonly judge?: ModelSpec
@@ -89,6 +89,8 @@ export interface RunSettings {
   readonly copies?: 'ignore' | 'flag' | 'reject'
   /** The evolver's prompt, with {{context}}, {{results}} and {{format}} in it. */
   readonly template?: string
+  /** Whether a model answers with the whole next context (default) or with the lines to change; a policy: default `lines`. */
+  readonly writer?: 'rewrite' | 'lines'
   readonly tokenizer?: Tokenizer
   /** US dollars per million tokens, by model name, for models whose price is not known. */
   readonly prices?: PriceTable

@@ -1,8 +1,9 @@
-import { expect, test } from 'vitest'
+import { describe, expect, test } from 'vitest'
 import { ModelError } from './core/errors.ts'
 import type { Options } from './core/facts.ts'
 import type { Model } from './core/model.ts'
 import { evolve } from './evolve.ts'
+import type { PartInput, TaskOptions } from './options.ts'
 import { prepare } from './prepare.ts'
 import { memoryStore } from './stores/memory.ts'
 import { commandTask } from './tasks/command.ts'
@@ -237,4 +238,60 @@ test('once a provider has refused for good, calls that still wait are not sent',
   const run = evolve({ ...keep, ...edits, task: qaTask({ data: many, context: 'Answer.' }), model: refusing, concurrency: 3 })
   await expect(run.result).rejects.toThrow('no such key')
   expect(sent).toBeLessThanOrEqual(6)
+})
+
+describe('line edits as the way a model is asked', () => {
+  const asked: string[] = []
+  const editor: Model = {
+    name: 'toy:editor',
+    async sample([message]) {
+      asked.push(message?.content ?? '')
+      return [
+        { text: '<prompt>\n+ Say yes.\n</prompt>', finish: 'stop', usage: { input: 1, cached: 0, output: 1, reasoning: 0 } },
+      ]
+    },
+  }
+  const given = { ...keep, evolver: editor, writer: 'lines' } as const
+  const of = (context: Record<string, PartInput>) => ({ task: qaTask({ data: rows, context: 'Answer.' }), context })
+
+  test('only the lines to change are asked for, and put into the context; the other way is another run', async () => {
+    const one = {
+      ...given,
+      ...of({ head: { text: 'Be kind.', frozen: true }, notes: 'Answer.' }),
+      store: memoryStore(),
+      id: 'r',
+    }
+    const run = evolve(one)
+    const { report } = await run.result
+    expect(asked.at(-1)).toContain('name: drop')
+    expect(run.progress()?.state.nodes.at(-1)?.context).toEqual({ head: 'Be kind.', notes: 'Answer.\nSay yes.' })
+    expect(report.names.evolver).toBe('line-edits toy:editor')
+    await expect(evolve({ ...one, writer: 'rewrite' }).result).rejects.toThrow('started with another evolver')
+  })
+
+  test('a template of your own says it too, where its format stands', async () => {
+    const template = 'Mine. {{context}}{{results}}{{format}}'
+    await evolve({ ...given, ...of({ notes: 'Answer.' }), template }).result
+    expect(asked.at(-1)).toMatch(/^Mine\. [\s\S]*name: drop/)
+  })
+
+  const turns = [{ input: 'a', output: 'b' }]
+  const two = { head: 'Be kind.', notes: 'Answer.' }
+  test.each<[string, Partial<TaskOptions>, Record<string, PartInput>, string]>([
+    [
+      'of several parts',
+      {},
+      two,
+      'it changes one text, and task "qa" has head, notes; freeze all parts but one, or leave writer out',
+    ],
+    ['of examples', {}, { head: { text: 'x', frozen: true }, shots: turns }, 'part "shots" of task "qa" is a list of examples'],
+    ['of a text with regions', {}, { notes: 'a <!-- evolve -->b<!-- /evolve -->' }, 'between <!-- evolve --> marks only'],
+    ['by a method with its own way', { method: 'gepa' }, { notes: 'x' }, 'method "gepa" asks for edits in its own way; take lse'],
+    ['by a function', edits, { notes: 'x' }, 'the evolver is a function; leave writer out'],
+    ['by a misspelt name', { writer: 'line' as 'lines' }, { notes: 'x' }, 'option "writer" is "line"'], // as: without types
+  ])('edits %s are refused with the remedy', async (_, more, context, says) => {
+    const before = asked.length
+    await expect(prepare({ ...given, ...of(context), ...more })).rejects.toThrow(says)
+    expect(asked.length).toBe(before)
+  })
 })

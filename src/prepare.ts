@@ -1,7 +1,7 @@
 // Everything a run needs, made from what the user said: task, splits, models with their meters, prices, settings. Nothing is spent here.
 import { hash as digest } from 'node:crypto'
 import { type Budget, type Cost, type Ledger, noCost, scaleCost } from './core/budget.ts'
-import { contextText, type Tokenizer } from './core/context.ts'
+import { contextText, editable, regionStart, type Tokenizer } from './core/context.ts'
 import { ConfigError } from './core/errors.ts'
 import { type Evolver, evolver } from './core/evolver.ts'
 import type { Names, Options } from './core/facts.ts'
@@ -15,10 +15,11 @@ import { functionTask } from './function-task.ts'
 import { exploreOf, methodNamed } from './method-named.ts'
 import { type LanguageModel, languageModel, meteredAiSdk } from './models/ai-sdk.ts'
 import { type CallEvent, type Gate, gate, meteredModel } from './models/metered.ts'
-import { type Price, priceOf } from './models/prices.ts'
+import { type Price, priceOf, unpriced } from './models/prices.ts'
 import { resolveModel, takesBaseUrl } from './models/resolve.ts'
 import { spoken } from './models/spoken.ts'
 import { type EditFunction, type EvolveOptions, type ModelSpec, roughTokenizer } from './options.ts'
+import { policyFile, policyNamed } from './policy-named.ts'
 import type { Settings } from './settings.ts'
 import { loadSplits } from './tasks/read.ts'
 
@@ -87,7 +88,10 @@ export async function prepare(given: EvolveOptions, onWarning?: (warning: string
   const act = await find(given.model)
   const judge = given.judge === undefined ? act : await find(given.judge)
   const write = typeof given.evolver === 'function' && !('specificationVersion' in given.evolver) ? given.evolver : undefined
-  const evolve = write ? undefined : given.evolver === undefined ? act : await find(given.evolver as ModelSpec) // not a function
+  const file = policyFile(given.evolver)
+  const policy = file === undefined ? undefined : resources.use(await policyNamed(file, task, settings))
+  const asked = (): Promise<Source> | Source => (given.evolver === undefined ? act : find(given.evolver as ModelSpec)) // not a function
+  const evolve = write ? undefined : policy ? sourceIn(policy.model) : await asked()
   refuseUnpriced(settings.budget.usd, [act, judge, ...(evolve ? [evolve] : [])])
   if (task.ownCost === 'undeclared' && settings.budget.usd !== undefined) {
     throw new ConfigError(
@@ -101,7 +105,7 @@ export async function prepare(given: EvolveOptions, onWarning?: (warning: string
       `method "${method.name}" is a chain: each round needs the last, so inFlight must be 1, not ${settings.inFlight}`,
     )
   }
-  const writer = write ? functionEvolver(write) : await modelEvolver(method, settings)
+  const writer = write ? functionEvolver(write, settings) : (policy?.evolver ?? (await modelEvolver(method, settings, task)))
   const options = optionsOf(task, settings, { act, evolve, method, writer })
   method.check?.(options)
   const names: Names = {
@@ -158,6 +162,8 @@ export async function sourceOf(
   const env = given.env ?? process.env
   const price = (name: string): Promise<Price | undefined> =>
     priceOf(name, { ...(given.prices && { table: given.prices }), at: new Date() })
+  if (policyFile(spec) !== undefined)
+    throw new ConfigError(`${spec} writes edits and answers nothing else; give it as the evolver (--evolver ${spec})`)
   if (typeof spec === 'string') {
     const found = await resolveModel(spec, { env, baseUrl: given.baseUrl, onWarning })
     return {
@@ -172,6 +178,11 @@ export async function sourceOf(
   const model: Model = 'sample' in spec ? spec : languageModel(spec, { onWarning })
   const lm: LanguageModel = 'sample' in spec ? spoken(spec) : spec
   return { name: model.name, model, languageModel: lm, price: await price(model.name), async [Symbol.asyncDispose]() {} }
+}
+
+/** A model of this process, which costs nothing and is somebody else's to dispose of. */
+function sourceIn(model: Model): Source {
+  return { name: model.name, model, languageModel: spoken(model), price: unpriced, async [Symbol.asyncDispose]() {} }
 }
 
 async function ownTask(given: EvolveOptions, settings: Settings): Promise<Task<Example, unknown, unknown>> {
@@ -214,15 +225,43 @@ async function disposeTask(task: object): Promise<void> {
   if (Symbol.asyncDispose in task) await (task as AsyncDisposable)[Symbol.asyncDispose]()
 }
 
-function functionEvolver(write: EditFunction): Evolver {
+function functionEvolver(write: EditFunction, { writer }: Settings): Evolver {
+  if (writer !== undefined)
+    throw new ConfigError(`writer "${writer}" is how a model is asked, and the evolver is a function; leave writer out`)
   return { name: 'function', propose: async (o, call) => write(o, call) }
 }
 
-/** How a model is asked for edits: as the user's template says, as the method does, or as LSE does. */
-async function modelEvolver(method: Method, settings: Settings): Promise<Evolver> {
-  if (settings.template === undefined && method.evolver) return method.evolver
+/** How a model is asked for edits: as the user says, as the method does, or as LSE does. */
+async function modelEvolver(
+  method: Method,
+  { template, writer }: Settings,
+  task: Task<Example, unknown, unknown>,
+): Promise<Evolver> {
+  const own = template === undefined ? {} : { template }
+  if (writer === 'lines') {
+    refuseLines(method, task)
+    const { lineEdits } = await import('./methods/line-edits.ts')
+    return evolver(lineEdits(own))
+  }
+  if (template === undefined && method.evolver) return method.evolver
   const { lseWriter } = await import('./methods/lse.ts')
-  return evolver(lseWriter(settings.template === undefined ? {} : { template: settings.template }))
+  return evolver(lseWriter(own))
+}
+
+/** @throws {ConfigError} where line edits would all be invalid, or would not be the method any more. */
+function refuseLines(method: Method, { name, seed, rules = {} }: Task<Example, unknown, unknown>): void {
+  const refuse = (why: string): never => {
+    throw new ConfigError(`writer "lines" can't be used: ${why}, or leave writer out`)
+  }
+  if (method.evolver) refuse(`method "${method.name}" asks for edits in its own way; take lse, chain or best`)
+  const [part, ...others] = editable(seed, rules)
+  if (part === undefined) return
+  if (others.length > 0)
+    refuse(`it changes one text, and task "${name}" has ${[part, ...others].join(', ')}; freeze all parts but one`)
+  const text = seed[part]
+  if (typeof text !== 'string') refuse(`part "${part}" of task "${name}" is a list of examples; give it a text`)
+  else if (text.includes(regionStart))
+    refuse(`it writes at the end of a text, and part "${part}" may change between ${regionStart} marks only; take the marks out`)
 }
 
 const noModel: Model = {

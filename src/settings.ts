@@ -37,6 +37,7 @@ const settings = z.object({
   stop: z.strictObject({ after: count }).partial().default({}),
   copies: z.enum(['ignore', 'flag', 'reject']).default('flag'),
   template: z.string().optional(),
+  writer: z.enum(['rewrite', 'lines']).optional(),
   concurrency: count.default(64),
   timeout: z
     .number()

@@ -1,11 +1,12 @@
 // What the command line says over a config, as plain JSON: it is kept with the run, so that `resume` needs no flag again.
 import { readFile } from 'node:fs/promises'
-import { resolve } from 'node:path'
+import { relative, resolve } from 'node:path'
 import type { Budget } from '../core/budget.ts'
 import type { Context } from '../core/context.ts'
 import { ConfigError } from '../core/errors.ts'
 import { parseTree } from '../core/tree-json.ts'
 import type { EvolveOptions } from '../options.ts'
+import { policyFile } from '../policy-named.ts'
 import { type Config, here } from './config.ts'
 
 /** Flags of the commands that work on a task. */
@@ -13,6 +14,7 @@ export interface RunFlags {
   readonly model?: string
   readonly evolver?: string
   readonly judge?: string
+  readonly writer?: string
   readonly method?: string
   readonly rounds?: number
   readonly inFlight?: number
@@ -33,7 +35,7 @@ export interface RunFlags {
 }
 
 const same = ['model', 'evolver', 'judge', 'method', 'rounds', 'inFlight', 'batch', 'seed', 'protocol', 'concurrency'] as const
-const more = ['timeout', 'retries'] as const
+const more = ['writer', 'timeout', 'retries'] as const
 
 /** Options as they go over those of the config. */
 export interface Overrides extends Pick<RunFlags, (typeof same)[number] | (typeof more)[number] | 'baseUrl'> {
@@ -43,13 +45,16 @@ export interface Overrides extends Pick<RunFlags, (typeof same)[number] | (typeo
   readonly context?: Context
 }
 
-/** The options that flags say. */
+/** The options that flags say; to be asked once the config is loaded. */
 export function overridesOf(flags: RunFlags): Overrides {
+  const policy = policyFile(flags.evolver)
   const { stopAfter, maxUsd, maxCalls, maxTokens, maxMinutes, baseUrl } = flags
   const budget = Object.entries({ usd: maxUsd, calls: maxCalls, tokens: maxTokens, minutes: maxMinutes })
   const limits = Object.fromEntries(budget.filter(([, limit]) => limit !== undefined))
   return {
     ...Object.fromEntries([...same, ...more].filter((name) => flags[name] !== undefined).map((name) => [name, flags[name]])),
+    // Given from where the command was given, kept as the config would say it.
+    ...(policy && { evolver: `policy:${relative(process.cwd(), resolve(here, policy))}` }),
     ...(baseUrl !== undefined && { baseUrl }),
     ...(flags.racing === false && { racing: false as const }),
     ...(Object.keys(limits).length > 0 && { budget: limits }),

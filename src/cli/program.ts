@@ -367,9 +367,10 @@ const node = new Argument('<node>', 'its number, as `lamarck status` shows it').
 function runFlags(command: Command): Command {
   return command
     .option('--model <model>', 'who answers: provider:model')
-    .option('--evolver <model>', 'who writes the edits; default: the same')
+    .option('--evolver <model>', 'who writes the edits, also policy:FILE; default: the same')
+    .option('--writer <name>', 'how: rewrite (the whole context, the default) or lines (the lines to change)')
     .option('--judge <model>', 'who judges inside scorers; default: the same')
-    .option('--method <name>', 'lse, chain or best')
+    .option('--method <name>', 'lse, chain, best, gepa, textgrad or reflexion')
     .option('--rounds <n>', 'edits to make', number)
     .option('--in-flight <n>', 'rounds at once; part of what makes a run repeatable', number)
     .option('--batch <n>', 'fresh problems a round', number)

@@ -16,16 +16,18 @@ import { lseWriter, promptText } from './lse.ts'
 export interface LineEditsOptions {
   /** Lines the part may have; more, and the oldest fall out. */
   readonly maxLines?: number
+  /** In place of LSE's, with the same slots. */
+  readonly template?: string
   /** Another prompt, such as a short one for a small policy. */
   readonly write?: (observation: Observation) => readonly Message[]
 }
 
 /** Prompt and parser of line edits of one text part: the round's own, or the only one that is not frozen. */
-export function lineEdits({ maxLines, write = prompted(maxLines).write }: LineEditsOptions = {}): Writer {
+export function lineEdits({ maxLines, template, write = prompted(maxLines, template).write }: LineEditsOptions = {}): Writer {
   return { name: 'line-edits', write, read: (completion, o) => readLineEdits(completion, o, maxLines) }
 }
 
-function prompted(maxLines: number | undefined): Writer {
+function prompted(maxLines?: number, template?: string): Writer {
   const limit = maxLines === undefined ? '' : ` The context has at most ${maxLines} lines; beyond that the oldest fall out.`
   const format = (): string =>
     `only the lines to change, each once, between <prompt> and </prompt>; all other lines stay as they are.${limit}
@@ -33,7 +35,7 @@ name: text      the line that begins with "name: " becomes this one, or is added
 name: drop      the line that begins with "name: " goes
 + text          a line without a name is added
 - text          the line that reads so goes`
-  return lseWriter({ format })
+  return lseWriter({ format, ...(template !== undefined && { template }) })
 }
 
 /** One change of a text's lines. */
