@@ -89,6 +89,8 @@ const homes: Readonly<Record<string, string>> = {
   '@pydantic/genai-prices': 'models',
   '@opentelemetry/api': 'models',
   '@bufbuild/protobuf': 'engines',
+  '@huggingface/jinja': 'engines',
+  '@huggingface/tokenizers': 'engines',
   'node-llama-cpp': 'models',
   pg: 'stores',
   kysely: 'stores',
