@@ -3,6 +3,7 @@
 import { dirname } from 'node:path'
 import { ConfigError } from '../core/errors.ts'
 import { mean } from '../core/score.ts'
+import { loadJax } from '../engines/jax/load-jax.ts'
 import { openStore } from '../evolve.ts'
 import {
   type Arm,
@@ -42,6 +43,7 @@ export async function quickstartCommand(flags: QuickstartFlags): Promise<number>
   const { json = false, seed, real } = flags
   const sizes = sizesOf(flags)
   if (real !== undefined) await (await import('../recipes/quickstart-real.ts')).checkReal(real) // before minutes have gone by
+  await loadJax() // before a store is made
   const place = placeOf(flags)
   const screen = terminal(flags)
   const meta: Meta = { partOf: commandOf(flags, place) }

@@ -1,6 +1,6 @@
 // The package as published: packed, installed in an empty folder, its command run, every subpath imported with its types.
 import { execFile } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join, resolve } from 'node:path'
 import { promisify } from 'node:util'
@@ -51,10 +51,11 @@ test('every subpath can be imported, and has types', async () => {
   await sh(join(bin, 'node'), ['all.ts'], at)
 })
 
-test('the quickstart says in one line what it lacks', async () => {
+test('the quickstart says in one line what it lacks, and leaves nothing behind', async () => {
   const ran = sh('npx', ['--no-install', 'lamarck', 'quickstart'], at)
   const line = /^@jax-js\/jax is not installed: run npm install @jax-js\/jax@0\.1\.25$/m
   await expect(ran).rejects.toMatchObject({ code: 2, stderr: expect.stringMatching(line) })
+  expect(existsSync(join(folder, '.lamarck'))).toBe(false)
 })
 
 test('publint finds nothing', async () => {

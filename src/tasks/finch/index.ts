@@ -1,0 +1,11 @@
+// The door `lamarck/tasks/finch`: Finch, the embedded world, its companies, actors and rewards. What it can show: docs/finch.md.
+export { finchActor } from './actor.ts'
+export { type Company, type CompanyOptions, createCompany, type Problem, type ProblemSplit } from './company.ts'
+export type { SetName } from './domains.ts'
+export { perfectNotes } from './editors.ts'
+export { finchHash } from './hash.ts'
+export type { ActorName } from './parameters.ts'
+export { policyPrompt, vocabulary } from './policy-prompt.ts'
+export { expectedScore, observe, type RewardName, sampledScore } from './reward.ts'
+export { companiesIn } from './sets.ts'
+export { type FinchTask, finchTask } from './task.ts'
