@@ -7,9 +7,12 @@ const methods: Readonly<Record<string, (settings: Settings) => Promise<Method>>>
   lse: async (settings) => (await import('./methods/lse.ts')).lse({ c: exploreOf(settings) }),
   chain: async () => (await import('./methods/lse.ts')).chain(),
   best: async () => (await import('./methods/lse.ts')).best(),
+  'best-of-n': async () => (await import('./methods/lse.ts')).bestOfN(),
   gepa: async () => (await import('./methods/gepa.ts')).gepa(),
   textgrad: async () => (await import('./methods/textgrad.ts')).textgrad(),
   reflexion: async () => (await import('./methods/reflexion.ts')).reflexion(),
+  voyager: async () => (await import('./methods/voyager.ts')).voyager(),
+  robophd: async () => (await import('./methods/robophd.ts')).robophd(),
 }
 
 export const methodNames = Object.keys(methods)

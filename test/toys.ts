@@ -74,7 +74,7 @@ export function answered(command: Command): Answer {
     const cost = calls(draw() < 0.9 ? 1 : 3)
     if (draw() < 0.1) return { kind: 'invalid', reason: 'no edit in it', completion: '', cost: calls(3) }
     const share = Math.min(0.85, Math.max(0.05, shareOf(node.context) + (draw() - 0.5) * 0.4)).toFixed(2)
-    return { kind: 'edit', context: { share }, completion: '', cost }
+    return { kind: 'edit', context: { ...node.context, share }, completion: '', cost }
   }
   const rollouts = command.ids.map((exampleId) => {
     const rollout = { exampleId, draw: 0, score: toyScore(exampleId, command.context), feedback: '', question: '', answer: '' }

@@ -1,14 +1,15 @@
 import { readFileSync } from 'node:fs'
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { node, score } from '../../test/toys.ts'
+import { node, score, ToyRun, toyOptions } from '../../test/toys.ts'
 import { type Context, type Rules, regionEnd, regionStart, type Tokenizer, violation } from '../core/context.ts'
 import { ConfigError } from '../core/errors.ts'
 import { evolver } from '../core/evolver.ts'
+import type { Fact } from '../core/facts.ts'
 import { type Model, noUsage } from '../core/model.ts'
 import type { Observation, Tried } from '../core/observation.ts'
 import type { Rollout } from '../core/score.ts'
-import { lineChanges, lseWriter, promptText, readEdit } from './lse.ts'
+import { bestOfN, lineChanges, lseWriter, promptText, readEdit } from './lse.ts'
 
 const words: Tokenizer = { name: 'words', count: (text) => text.split(/\s+/).filter(Boolean).length }
 
@@ -343,4 +344,47 @@ test('an invalid edit is asked for again with the reason, so many times, with an
   const edit = await evolver(lseWriter(), { tries: 3 }).propose(observed({ a: 'seed' }), call)
   expect(edit).toEqual({ kind: 'invalid', reason: 'there is no <prompt>…</prompt> in it', completion: 'no tags here' })
   expect(seeds).toEqual([7, 8, 9])
+})
+
+// Best of n
+
+const editsOf = (run: ToyRun): number => run.facts.filter((f) => f.kind === 'planned' && f.plan.kind === 'edit').length
+
+test('best-of-n edits the seed and nothing else, n times, on a fresh batch each', async () => {
+  const run = new ToyRun(toyOptions({ rounds: 20 }))
+  await run.live(bestOfN({ n: 6 }))
+  const plans = run.facts.flatMap((f) => (f.kind === 'planned' && f.plan.kind === 'edit' ? [f.plan] : []))
+  expect(plans.map((plan) => plan.from)).toEqual(Array(6).fill([0]))
+  expect(new Set(plans.map((plan) => plan.batch.join())).size).toBe(6)
+  expect(run.facts.find((f) => f.kind === 'stopped')).toMatchObject({ why: 'done', detail: '6 edits of the seed' })
+  const best = Math.max(...run.facts.flatMap((f) => (f.kind === 'scored' ? [f.score.mean] : [])))
+  expect(run.facts.at(-2)).toMatchObject({ kind: 'reported', result: { holdout: { chosen: best } } })
+})
+
+test('best-of-n, whatever is in flight, makes the same edits, for none knows of another', async () => {
+  const runs = [1, 5].map((inFlight) => new ToyRun(toyOptions({ rounds: 8, inFlight })))
+  for (const run of runs) await run.live(bestOfN(), { timing: 3 })
+  const [one, five] = runs.map((run) => run.facts.flatMap((f) => (f.kind === 'scored' ? [[f.round, f.context]] : [])))
+  expect(five).toEqual(one)
+  expect(runs.map(editsOf)).toEqual([8, 8])
+})
+
+test('best-of-n ends when the seed is pruned, and refuses an n below 1', async () => {
+  const run = new ToyRun(toyOptions({ rounds: 20 }))
+  const isSteered = (facts: readonly Fact[]): boolean => facts.some((f) => f.kind === 'steered')
+  await run.live(bestOfN(), { inbox: (facts) => (facts.length > 8 && !isSteered(facts) ? [{ wish: 'prune', node: 0 }] : []) })
+  expect(run.facts.find((f) => f.kind === 'stopped')).toMatchObject({ why: 'done', detail: expect.stringContaining('pruned') })
+  for (const n of [0, Number.NaN]) expect(() => bestOfN({ n })).toThrow(`n is ${n}: give 1 or more`)
+})
+
+test('best-of-n, killed at any moment and resumed, writes the same log', async () => {
+  const options = toyOptions({ rounds: 4, inFlight: 2 })
+  const whole = new ToyRun(options)
+  await whole.live(bestOfN())
+  for (let dieAt = 1; dieAt <= whole.actions; dieAt++) {
+    const run = new ToyRun(options)
+    await run.live(bestOfN(), { dieAt })
+    await run.live(bestOfN(), { timing: dieAt })
+    expect(run.bytes).toBe(whole.bytes)
+  }
 })

@@ -29,20 +29,34 @@ export function best(): Method {
   return searching('best', { kind: 'best' })
 }
 
+/** Edits the seed `n` times (as often as there are rounds, if left out), each time knowing nothing of the others: no search at all. */
+export function bestOfN({ n = Number.POSITIVE_INFINITY }: { n?: number } = {}): Method {
+  if (!(n >= 1)) throw new ConfigError(`best-of-n makes n edits, and n is ${n}: give 1 or more`)
+  return {
+    name: 'best-of-n',
+    done(s) {
+      if (s.editsPlanned >= n) return `${n} edits of the seed`
+      return s.tree.isPruned(0) ? 'the seed is pruned, and only the seed is edited' : undefined
+    },
+    plan: (s, o) => ({ from: [0], batch: nextBatch(s, o) }),
+    round: (view) => editAndScore({ ...view, earlier: [] }),
+  }
+}
+
 function searching(name: string, selection: Selection): Method {
   return {
     name,
     plan: (s, o) => ({ from: [s.tree.select(selection)!], batch: nextBatch(s, o) }), // asked only while a node is open
-    *round(view: View): Ask<readonly Outcome[]> {
-      const [node] = view.from as [View['from'][number]] // an edit plan has a node
-      const edit = yield* propose(view, yield* observe(view, node.context))
-      if (edit.kind === 'invalid') return [{ kind: 'invalid', parent: node.id, reason: edit.reason }]
-      const { context, copied } = edit
-      return [
-        { kind: 'scored', parents: [node.id], context, score: yield* scoreHoldout(view, context), ...(copied && { copied }) },
-      ]
-    },
+    round: editAndScore,
   }
+}
+
+function* editAndScore(view: View): Ask<readonly Outcome[]> {
+  const [node] = view.from as [View['from'][number]] // an edit plan has a node
+  const edit = yield* propose(view, yield* observe(view, node.context))
+  if (edit.kind === 'invalid') return [{ kind: 'invalid', parent: node.id, reason: edit.reason }]
+  const { context, copied } = edit
+  return [{ kind: 'scored', parents: [node.id], context, score: yield* scoreHoldout(view, context), ...(copied && { copied }) }]
 }
 
 /** Shortest context an edit may have, in characters. Source: the paper's code. */
