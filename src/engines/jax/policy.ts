@@ -32,7 +32,7 @@ interface Ask {
 }
 
 /** Rows of one compiled call, at most; and at least: with fewer, numbers change in their last bit. */
-const rows = { most: 128, fewest: 8 } as const
+const rows = { most: 64, fewest: 8 } as const
 const largestGroup = 8
 
 /**
