@@ -38,8 +38,7 @@ export const ablations = {
   ucb: [0, 0.1, 0.5, 1, 2].map((explore) => armOf('lse', { explore })),
   batch: [armOf('lse'), stored],
 } as const satisfies Readonly<Record<string, readonly Arm[]>>
-export type AblationName = keyof typeof ablations
-export const ablationNames = Object.keys(ablations) as readonly AblationName[] // its own keys
+export const ablationNames = Object.keys(ablations) as readonly (keyof typeof ablations)[] // its own keys
 
 /** What is raced where nobody says otherwise. */
 export const defaultMethods = ['lse', 'chain', 'best-of-n', 'gepa', 'textgrad'] as const

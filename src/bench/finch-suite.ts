@@ -26,10 +26,12 @@ import { companiesIn } from '../tasks/finch/sets.ts'
 import { finchTask } from '../tasks/finch/task.ts'
 import { type Arm, armOf } from './arms.ts'
 import type { Entrant, Opened, Suite, Track } from './suite.ts'
+import { nameOf } from './suites.ts'
 
 /** Stands with every number of Finch. */
 export const finchCaption = 'in Finch (simulated)'
 
+/** What is raced in Finch. */
 export interface FinchSuiteOptions {
   readonly arms: readonly Arm[]
   /** Policies beside the untrained one: each with every arm. */
@@ -38,6 +40,8 @@ export interface FinchSuiteOptions {
   readonly beside?: readonly { readonly name: string; readonly checkpoint: string }[]
   /** In place of policies: each arm with its method's own prompts and this model. */
   readonly evolver?: ModelSpec
+  /** Of an openai-compatible `evolver`. */
+  readonly baseUrl?: string
   readonly companies: number
   readonly actor?: ActorName
   /** What the name ends with, so that runs of different races stand apart. */
@@ -49,7 +53,7 @@ const plain = ['lse', 'chain', 'best', 'best-of-n']
 
 /** @throws {ConfigError} for a method that is not there; {EngineError} for a checkpoint that does not fit. */
 export async function finchSuite(options: FinchSuiteOptions): Promise<Suite> {
-  const { arms, policies, beside = [], evolver: llm, companies, actor = 'finch-actor', variant } = options
+  const { arms, policies, beside = [], evolver: llm, baseUrl, companies, actor = 'finch-actor', variant } = options
   await using engines = new AsyncDisposableStack()
   const policyOf = async (checkpoint: string): Promise<Model> => {
     const engine = engines.use(await finchEngine({ workers: 1 }))
@@ -75,7 +79,8 @@ export async function finchSuite(options: FinchSuiteOptions): Promise<Suite> {
     }
   } else {
     for (const { name, method } of methods) {
-      entrants.push({ name, enter: async () => ({ model: finchActor(actor), method, evolver: llm }) })
+      const enter = async () => ({ model: finchActor(actor), method, evolver: llm, ...(baseUrl !== undefined && { baseUrl }) })
+      entrants.push({ name, enter })
     }
   }
   const lse = await armOf('lse').method()
@@ -111,7 +116,7 @@ export async function finchSuite(options: FinchSuiteOptions): Promise<Suite> {
       set: 'report',
       companies,
       actor,
-      policies: [untrained, ...policies, ...beside].map(nameOnly),
+      ...(llm === undefined ? { policies: [untrained, ...policies, ...beside].map(nameOnly) } : { evolver: nameOf(llm) }),
     },
     [Symbol.asyncDispose]: () => kept.disposeAsync(),
   }
@@ -158,6 +163,7 @@ async function opened(of: ReturnType<typeof companiesIn>[number], actor: ActorNa
 /** Where development companies chose another learning rate than the recipe's: docs/results.md. */
 const learningRates: Partial<Record<AdvantageName, number>> = { grpo: 5e-4 }
 
+/** How policies are trained for a race. */
 export interface TrainedOptions extends Pick<TrainFinchOptions, 'seed' | 'steps'> {
   /** Where policies are kept. */
   readonly folder: string

@@ -41,6 +41,7 @@ export interface Ran {
   readonly curve: readonly (readonly [calls: number, score: number])[]
 }
 
+/** How often and for how much a suite is raced. */
 export interface RaceOptions {
   readonly seeds: readonly number[]
   /** Of each run. Without a limit but minutes: the calls that so many rounds of LSE take on the track. */

@@ -10,6 +10,7 @@ const columns = [
   ...['invalid', 'stop', 'chosen'],
 ] as const
 
+/** A race as JSON. */
 export interface BenchRecord {
   readonly kind: 'bench'
   readonly suite: string
@@ -34,10 +35,12 @@ export interface BenchRecord {
   readonly curve: string
 }
 
+/** The runs of a race, and how it was asked for. */
 export interface Made extends Pick<BenchRecord, 'command' | 'made' | 'budget' | 'seeds' | 'settings'> {
   readonly rans: readonly Ran[]
 }
 
+/** The record of a race that is over. */
 export function recordOf(suite: Suite, { rans, settings, ...made }: Made): BenchRecord {
   const { name, caption, entrants, tracks, pairs } = suite
   const names = entrants.map((entrant) => entrant.name)

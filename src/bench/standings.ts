@@ -13,6 +13,7 @@ import type { Ran } from './race.ts'
 /** Tracks from which on they count as a sample. */
 export const manyTracks = 8
 
+/** A mean and its 95 % interval. */
 export interface Figure {
   readonly mean: number
   readonly interval: Interval
@@ -24,6 +25,7 @@ export type Result = Pick<
   'entrant' | 'track' | 'seed' | 'before' | 'after' | 'optimism' | 'cost' | 'seconds' | 'rounds' | 'nodes' | 'invalid' | 'stop'
 > & { readonly per?: Ran['per'] }
 
+/** One row of the table. */
 export interface Standing {
   readonly entrant: string
   readonly test: Figure
@@ -43,12 +45,13 @@ export interface Standing {
   readonly invalid: number
 }
 
-export interface Around {
+/** What was raced on. */
+export interface Raced {
   readonly tracks: readonly { readonly name: string; readonly group: string; readonly way?: number }[]
 }
 
 /** One row an entrant, in the order they first ran. */
-export function standings(results: readonly Result[], { tracks }: Around): readonly Standing[] {
+export function standings(results: readonly Result[], { tracks }: Raced): readonly Standing[] {
   const groups = [...new Set(tracks.map((track) => track.group))]
   const ways = tracks.flatMap((track) => track.way ?? [])
   return [...Map.groupBy(results, (r) => r.entrant)].map(([entrant, its]) => {
@@ -81,7 +84,7 @@ export function standings(results: readonly Result[], { tracks }: Around): reado
 }
 
 /** The seed context on test: all entrants began with it, and met the same draws. */
-export function seedStanding(results: readonly Result[], { tracks }: Around): Pick<Standing, 'test' | 'byGroup'> {
+export function seedStanding(results: readonly Result[], { tracks }: Raced): Pick<Standing, 'test' | 'byGroup'> {
   const samples = samplesOf(
     results.filter((r) => r.entrant === results[0]?.entrant),
     before,

@@ -27,6 +27,7 @@ export interface Entrant {
   enter(track: Track): Promise<{ readonly method: Method } & Partial<Pick<TaskOptions, 'model' | 'evolver' | 'baseUrl'>>>
 }
 
+/** Tasks, who races on them, and what all of their runs share. */
 export interface Suite extends AsyncDisposable {
   readonly name: string
   /** Stands with every number of it. */

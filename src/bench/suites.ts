@@ -10,6 +10,7 @@ import type { Opened, Suite, Track } from './suite.ts'
 export const dataSuites = ['sql', 'mmlu-redux', 'bird'] as const
 export type DataSuite = (typeof dataSuites)[number]
 
+/** Who races, and with which models. */
 export interface SuiteOptions {
   readonly arms: readonly Arm[]
   /** In place of what a config says. */
@@ -55,8 +56,8 @@ export function suiteOf(name: string, tasks: ReadonlyMap<string, Made>, options:
   }
 }
 
-/** Undefined: as the config says. */
-function nameOf(spec: ModelSpec | undefined): string | undefined {
+/** A model's name; undefined: as the config says. */
+export function nameOf(spec: ModelSpec | undefined): string | undefined {
   return typeof spec === 'string' || spec === undefined ? spec : 'modelId' in spec ? spec.modelId : spec.name
 }
 

@@ -3,6 +3,7 @@ import { dollars, percent, points } from '../report.ts'
 import { type BenchRecord, resultsIn } from './record.ts'
 import { difference, type Figure, manyTracks, seedStanding, standings } from './standings.ts'
 
+/** One table. */
 export interface Cells {
   readonly title: string
   /** The first row is the head; the first column names the rows. */

@@ -41,8 +41,13 @@ function section({ title, rows: [head = [], ...rows] }: Cells): string {
 const dashes = ['none', '7 4', '2 3']
 const shades = 5
 
+/** How the line of the i-th row looks. */
+function look(i: number): string {
+  return `class="race r${i % shades}" stroke-dasharray="${dashes[Math.floor(i / shades) % dashes.length]}"`
+}
+
 /** A line a row; rows beyond the fifth are told apart by dashes. */
-function curves({ curves: all, entrants, curve, settings: _ }: BenchRecord): string {
+function curves({ curves: all, entrants, curve }: BenchRecord): string {
   const box = { width: 900, height: 360, left: 48, right: 16, top: 12, bottom: 34 }
   const points = all.flat()
   const [first, last] = [Math.min(...points.map(([calls]) => calls)), Math.max(...points.map(([calls]) => calls), 1)]
@@ -59,13 +64,13 @@ function curves({ curves: all, entrants, curve, settings: _ }: BenchRecord): str
     (t) =>
       `<line class="grid" x1="${box.left}" x2="${box.width - box.right}" y1="${y(t)}" y2="${y(t)}"/><text class="axis" x="${box.left - 6}" y="${y(t)}" text-anchor="end" dominant-baseline="middle">${Math.round(100 * t)} %</text>`,
   )
-  const lines = all.map((points, i) => {
-    const at = points.map(([calls, score]) => `${x(calls)} ${y(score)}`).join(' L')
-    return `<path class="race r${i % shades}" stroke-dasharray="${dashes[Math.floor(i / shades) % dashes.length]}" d="M${at} H${x(last)}"><title>${escaped(entrants[i]!.name)}</title></path>`
+  const lines = all.map((line, i) => {
+    const at = line.map(([calls, score]) => `${x(calls)} ${y(score)}`).join(' L')
+    return `<path ${look(i)} d="M${at} H${x(last)}"><title>${escaped(entrants[i]!.name)}</title></path>`
   })
   const keys = entrants.map(
     ({ name }, i) =>
-      `<li><svg width="34" height="10" aria-hidden="true"><path class="race r${i % shades}" stroke-dasharray="${dashes[Math.floor(i / shades) % dashes.length]}" d="M1 5 H33"/></svg> ${escaped(name)}</li>`,
+      `<li><svg width="34" height="10" aria-hidden="true"><path ${look(i)} d="M1 5 H33"/></svg> ${escaped(name)}</li>`,
   )
   return `<svg class="curve" viewBox="0 0 ${box.width} ${box.height}" role="img" aria-label="score by calls, a line a row">
 ${grid.join('\n')}

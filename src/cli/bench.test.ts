@@ -88,6 +88,11 @@ test.each([
   ['mmlu-redux', { data: join(work, 'none'), model: 'openai:x' }, 'no such folder'],
   ['finch', { model: 'openai:x' }, 'leave --model out'],
   ['finch', { preset: 'nope' }, 'unknown preset "nope"'],
+  ['finch', { protocol: 'paper' }, 'leave --protocol out'],
+  ['finch', { tasks: ['a'] }, 'leave --tasks out'],
+  ['finch', { preset: 'reward', methods: ['lse'] }, 'leave --methods out'],
+  ['finch', { evolver: 'openai:x', policy: ['a'] }, 'leave --policy out'],
+  ['finch', { policy: ['a', 'b', 'c'] }, 'give 2 at most'],
   ['finch', { methods: ['nope'] }, 'unknown method "nope"'],
   ['sql', { preset: 'tree', methods: ['lse'] }, 'leave --methods out'],
 ] as const)('%s with %j is refused in a line', async (name, flags, line) => {
@@ -132,6 +137,7 @@ export default { tasks: { first: task('first'), second: task('second') } }
   const code = await new Promise((done) => child.on('close', done))
   expect(code, out).toBe(0)
   const found = JSON.parse(out.slice(out.indexOf('{"kind"'))) as BenchRecord
+  expect(found.command).toBe('npx lamarck bench own.bench.ts --methods lse,chain --seeds 2 --rounds 2')
   expect(found.tracks.map((t) => t.name)).toEqual(['first', 'second'])
   expect(found.runs).toHaveLength(8)
   expect(found.runs.filter((run) => Number(run[4]) > Number(run[3])).length).toBeGreaterThan(3)

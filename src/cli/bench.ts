@@ -16,12 +16,14 @@ import { openStore } from '../evolve.ts'
 import type { EvolveOptions } from '../options.ts'
 import { benchPage } from './bench-page.ts'
 import { loadConfig } from './config.ts'
+import { onSignal } from './follow.ts'
 import { overridesOf, type RunFlags } from './overrides.ts'
 import type { StoreFlags } from './runs-in.ts'
 import { table } from './table.ts'
 import { type CommonFlags, safe, type Terminal, terminal } from './terminal.ts'
 import { clock, count } from './words.ts'
 
+/** The flags of `lamarck bench`. */
 export interface BenchFlags
   extends CommonFlags,
     StoreFlags,
@@ -52,11 +54,11 @@ export async function benchCommand(name: string, flags: BenchFlags, version: str
   const screen = terminal(flags)
   const began = Date.now()
   const stop = new AbortController()
-  const interrupt = (): void => (stop.signal.aborted ? process.exit(130) : stop.abort(new Error('interrupted')))
-  process.on('SIGINT', interrupt).on('SIGTERM', interrupt)
+  using _ = onSignal((again) => (again ? process.exit(130) : stop.abort(new Error('interrupted'))))
   try {
     await using suite = await suiteNamed(name, flags, { screen, signal: stop.signal })
-    const record = await raced(suite, flags, { screen, signal: stop.signal, version })
+    const command = commandOf(name, flags)
+    const record = await raced(suite, flags, { screen, signal: stop.signal, version, command })
     if (!record) return 0
     const file = flags.out ?? join('.lamarck', `bench-${suite.name}.json`)
     write(file, `${recordText(record)}\n`)
@@ -90,7 +92,7 @@ export function benchText(record: BenchRecord): string {
 export function recordText(record: BenchRecord): string {
   const lists = ['runs', 'problems', 'curves', 'tracks', 'entrants', 'pairs'] as const
   const lines = Object.entries(record).map(([key, value]) => {
-    const isList = (lists as readonly string[]).includes(key) && Array.isArray(value)
+    const isList = lists.some((list) => list === key) && Array.isArray(value)
     const text = isList ? `[\n${value.map((one) => JSON.stringify(one)).join(',\n')}\n]` : JSON.stringify(value)
     return `${JSON.stringify(key)}: ${text}`
   })
@@ -110,18 +112,18 @@ interface Around {
 async function raced(
   suite: Suite,
   flags: BenchFlags,
-  { screen, signal, version }: Around & { readonly version: string },
+  { screen, signal, version, command }: Around & { readonly version: string; readonly command: string },
 ): Promise<BenchRecord | undefined> {
-  const { quick = false, rounds, concurrency, protocol } = flags
-  const seeds = Array.from({ length: whole('seeds', flags.seeds ?? (quick ? 3 : 5)) }, (_, i) => i + 1)
+  const { quick = false, rounds = 25, concurrency, protocol } = flags
+  const seeds = Array.from({ length: wholeNumber('seeds', flags.seeds ?? (quick ? 3 : 5)) }, (_, i) => i + 1)
   const { budget: asked = {} } = overridesOf(flags)
   const budget =
-    Object.keys(asked).length > 0 || rounds !== undefined || suite.calls === undefined ? asked : { calls: suite.calls }
-  const parallel = whole('parallel', flags.parallel ?? (suite.isShort ? 1000 : 1))
+    Object.keys(asked).length > 0 || flags.rounds !== undefined || suite.calls === undefined ? asked : { calls: suite.calls }
+  const parallel = wholeNumber('parallel', flags.parallel ?? (suite.isShort ? 1000 : 1))
   const storeName = flags.store ?? join('.lamarck', 'bench.db')
   await using store = await openStore(storeName)
   const options = {
-    ...{ seeds, budget, store, parallel, signal, rounds: rounds ?? 25 },
+    ...{ seeds, budget, store, parallel, signal, rounds },
     ...(concurrency !== undefined && { concurrency }),
   }
   if (flags.share !== undefined) {
@@ -133,11 +135,11 @@ async function raced(
   const onRan = progress(screen, flags.json ?? false)
   const workers =
     suite.isShort && storeName !== 'memory' ? Math.min(flags.workers ?? availableParallelism(), suite.tracks.length) : 1
-  if (workers > 1) await divided(suite, { workers, seeds, store, onRan, signal, budget, rounds: rounds ?? 25 })
+  if (workers > 1) await divided(suite, { workers, seeds, store, onRan, signal, budget, rounds })
   const rans = await race(suite, { ...options, ...(workers === 1 && { onRan: (_, done, total) => onRan(done, total) }) })
-  const settings = { rounds: rounds ?? 25, parallel, concurrency: concurrency ?? 64, protocol: protocol ?? 'default' }
+  const settings = { rounds, parallel, concurrency: concurrency ?? 64, protocol: protocol ?? 'default' }
   const made = { lamarck: version, node: process.version, machine: `${cpus()[0]?.model.trim()}, ${availableParallelism()} cores` }
-  return recordOf(suite, { rans, settings, budget, seeds, made, command: commandOf(suite.name, flags) })
+  return recordOf(suite, { rans, settings, budget, seeds, made, command })
 }
 
 /** The command as anyone would give it; folders are left out, which are of one machine. */
@@ -149,7 +151,7 @@ function commandOf(suite: string, flags: BenchFlags): string {
     const flag = `--${name.replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`)}`
     return value === true ? [flag] : [flag, String(value)]
   })
-  return ['npx lamarck bench', suite.replace(/^finch-.*/, 'finch'), ...words].join(' ')
+  return ['npx lamarck bench', basename(suite), ...words].join(' ')
 }
 
 /** Runs all of a suite into the store by processes of this same command, a share of the tasks each. */
@@ -187,7 +189,7 @@ async function divided(
     children.map(async (child) => {
       let said = ''
       child.stderr.on('data', (chunk) => (said += chunk))
-      const [code] = (await once(child, 'close')) as [number | null]
+      const [code] = (await once(child, 'close')) as [number | null] // as Node says of this event
       if (code !== 0) end()
       return { code, said: said.trim() }
     }),
@@ -270,12 +272,13 @@ async function finchNamed(flags: BenchFlags, { screen, signal }: Around): Promis
     throw new ConfigError(`unknown preset "${preset}" (have: ${[...ablationNames, 'reward', 'transfer'].join(', ')})`)
   }
   const isOneArm = preset === 'reward' || preset === 'transfer'
+  const rewards = preset === 'reward' ? (['leave-one-out', 'grpo', 'delta'] as const) : (['leave-one-out', 'grpo'] as const)
+  refuseIdle(flags, { isOneArm, most: rewards.length })
   const arms = isOneArm ? [armOf('lse')] : armsOf(flags)
   if (policy.length === 0 && evolver === undefined && flags.share === undefined) {
     await using suite = await finchSuite({ arms, policies: [], companies: 1 })
     await refuseUnfit(suite) // before minutes of training
   }
-  const rewards = preset === 'reward' ? (['leave-one-out', 'grpo', 'delta'] as const) : (['leave-one-out', 'grpo'] as const)
   const missing = evolver === undefined ? rewards.slice(policy.length) : []
   const trained = await trainedPolicies(missing, {
     ...{ folder: join('.lamarck', 'bench'), signal },
@@ -288,16 +291,30 @@ async function finchNamed(flags: BenchFlags, { screen, signal }: Around): Promis
     },
   })
   const [lse, ...others] = [...policy, ...trained].map((checkpoint, i) => ({ name: policyNames[rewards[i]!], checkpoint }))
-  const companies = whole('companies', flags.companies ?? (quick ? 8 : 32))
+  const companies = wholeNumber('companies', flags.companies ?? (quick ? 8 : 32))
   return finchSuite({
     arms,
     policies: lse ? [lse] : [],
     beside: others,
     companies,
     ...(evolver !== undefined && { evolver }),
+    ...(flags.baseUrl !== undefined && { baseUrl: flags.baseUrl }),
     ...(preset === 'transfer' && { actor: 'finch-actor-2' }),
     ...(preset !== undefined && { variant: preset }),
   })
+}
+
+/** @throws {ConfigError} for a flag that would change nothing in Finch. */
+function refuseIdle(
+  { data, tasks, protocol, methods, evolver, policy = [] }: BenchFlags,
+  { isOneArm, most }: { readonly isOneArm: boolean; readonly most: number },
+): void {
+  const stray = Object.entries({ data, tasks, protocol }).find(([, value]) => value !== undefined)
+  if (stray) throw new ConfigError(`Finch has its own data, tasks and protocol: leave --${stray[0]} out`)
+  if (isOneArm && methods) throw new ConfigError('--preset says which methods race: leave --methods out')
+  if (evolver !== undefined && policy.length > 0)
+    throw new ConfigError('--evolver takes the place of policies: leave --policy out')
+  if (policy.length > most) throw new ConfigError(`--policy names ${policy.length} checkpoints: give ${most} at most`)
 }
 
 const policyNames = { 'leave-one-out': 'trained', grpo: 'trained with GRPO', delta: 'trained with delta' } as const
@@ -314,7 +331,7 @@ function armsOf({ methods, preset }: BenchFlags): readonly Arm[] {
   return ablations[found]
 }
 
-function whole(name: string, value: number): number {
+function wholeNumber(name: string, value: number): number {
   if (Number.isInteger(value) && value >= 1) return value
   throw new ConfigError(`${name} is ${value}: give a whole number from 1`)
 }
