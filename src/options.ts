@@ -55,7 +55,7 @@ export interface RunSettings {
   readonly evolver?: ModelSpec | EditFunction
   /** Model of judges inside scorers; default: the action model. */
   readonly judge?: ModelSpec
-  /** `lse` (default), `chain`, `best`, `gepa`, `textgrad`, `reflexion`, or a method of your own. */
+  /** `lse` (default), `chain`, `best`, `best-of-n`, `gepa`, `textgrad`, `reflexion`, `voyager`, `robophd`, or a method of your own. */
   readonly method?: string | Method
   /** Edits to make; default 25, and 30 where there are fewer than 100 holdout problems. */
   readonly rounds?: number

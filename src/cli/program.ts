@@ -18,6 +18,7 @@ import type { StoreFlags } from './runs-in.ts'
 import type { StatusFlags } from './status.ts'
 import { type CommonFlags, oneLine, outliveReaders } from './terminal.ts'
 import type { TrainFlags } from './train.ts'
+import type { LlmCommand, TrainLlmFlags } from './train-llm.ts'
 import type { TransferFlags } from './transfer.ts'
 
 /** Runs a command line, then ends the process with its exit code. */
@@ -276,11 +277,15 @@ function commands(ended: (code: number) => void): Command {
       await act(exportCommand(run, command.optsWithGlobals<ExportFlags>()))
     })
 
-  add('train', 'train the embedded policy by LSE in Finch, offline; killed and started again it goes on', [
+  add('train', 'train the embedded policy by LSE in Finch, offline, or a language model by a recipe; killed, it goes on', [
     'lamarck train',
     'lamarck train --steps 50 --seed 2 --out .lamarck/train-2',
     'lamarck train --advantage delta --reward sampled --order potential --out .lamarck/paper',
+    'lamarck train estimate --recipe bird-qwen3-4b',
+    'lamarck train collect --recipe bird-qwen3-4b --data bird --model vllm:Qwen/Qwen3-4B-Instruct-2507',
+    'lamarck train run --recipe bird-qwen3-4b --data bird --model vllm:Qwen/Qwen3-4B-Instruct-2507 --url http://127.0.0.1:8001 --tokenizer qwen3',
   ])
+    .addArgument(new Argument('[what]', 'of a recipe; default: Finch').choices(['estimate', 'collect', 'run']))
     .option('--steps <n>', 'steps of learning; default: 150', number)
     .option('--seed <n>', 'of all chance; default: 1', number)
     .option('--reward <name>', 'expected or sampled')
@@ -292,14 +297,40 @@ function commands(ended: (code: number) => void): Command {
     .option('--rollouts <n>', 'edits of each state a step; default: 8', number)
     .option('--order <name>', 'of the states: random (the default), potential or reversed')
     .option('--refresh <n>', 'grow the trees again after every n steps; default: never', number)
-    .option('--engine <name>', 'jax')
+    .option('--engine <name>', 'jax (Finch) or tinker (a recipe)')
     .option('--workers <n>', 'threads; changes no result', number)
     .option('--from <file>', 'a checkpoint to begin with; default: the warm start')
     .option('--out <folder>', 'default: .lamarck/train')
     .option('--json', 'one JSON object a line')
-    .action(async (_flags, command: Command) => {
-      const { trainCommand } = await import('./train.ts')
-      await act(trainCommand(command.optsWithGlobals<TrainFlags>()))
+    .option('--recipe <name>', 'bird-qwen3-4b or mmlu-qwen3-4b; the flags below are for recipes')
+    .option('--data <folder>', "the recipe's data")
+    .option('--model <model>', 'who answers the problems: provider:model')
+    .option('--base-url <url>', 'where it is')
+    .option('--evolver <model>', 'collect: the untrained policy; default: the model')
+    .option('--evolver-url <url>', 'where that is; default: as the model')
+    .option('--concurrency <n>', 'calls at once to the model; default: 64', number)
+    .option('--parallel <n>', 'collect: trees at once; default: 4', number)
+    .option('--url <url>', 'run: the server of the Tinker API; its key is read from TINKER_API_KEY')
+    .option('--base <model>', 'run: the model to train, as the server calls it; default: the only one')
+    .option('--tokenizer <folder>', "run: the model's tokenizer and chat template")
+    .option('--rank <n>', 'run: of the LoRA; default: 32', number)
+    .option('--context <n>', 'run: longest sequence, where the server does not say', number)
+    .option('--micro-batch <n>', 'run: train_micro_batch_size of a JAX server', number)
+    .option('--untrained', 'run: the model was never trained, so nothing shows whether the tokenizer is its own')
+    .option('--runs <n>', 'trees', number)
+    .option('--rounds <n>', 'edits of each tree', number)
+    .option('--draws <n>', 'generations of each holdout problem', number)
+    .option('--passes <n>', 'over the states', number)
+    .option('--every <n>', 'steps between checkpoints', number)
+    .option('--edit-tokens <n>', 'bound of an edit', number)
+    .option('--tasks <a,b>', 'to train on', list)
+    .option('--dev-tasks <a,b>', 'to pick the checkpoint by', list)
+    .option('--prefill <n>', 'estimate: tokens a second that one GPU reads', number)
+    .option('--decode <n>', 'estimate: tokens a second that one GPU writes', number)
+    .action(async (what: LlmCommand | undefined, _flags, command: Command) => {
+      const flags = command.optsWithGlobals<TrainFlags & TrainLlmFlags>()
+      if (what === undefined) return act((await import('./train.ts')).trainCommand(flags))
+      await act((await import('./train-llm.ts')).trainLlmCommand(what, flags))
     })
 
   add('policy', 'list the trained policies, show how a training went, or write its best policy to a file', [
@@ -370,7 +401,7 @@ function runFlags(command: Command): Command {
     .option('--evolver <model>', 'who writes the edits, also policy:FILE; default: the same')
     .option('--writer <name>', 'how: rewrite (the whole context, the default) or lines (the lines to change)')
     .option('--judge <model>', 'who judges inside scorers; default: the same')
-    .option('--method <name>', 'lse, chain, best, gepa, textgrad or reflexion')
+    .option('--method <name>', 'lse, chain, best, best-of-n, gepa, textgrad, reflexion, voyager or robophd')
     .option('--rounds <n>', 'edits to make', number)
     .option('--in-flight <n>', 'rounds at once; part of what makes a run repeatable', number)
     .option('--batch <n>', 'fresh problems a round', number)

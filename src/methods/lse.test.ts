@@ -126,6 +126,13 @@ test('several parts are read by name; strange, double and missing ones are named
   expect(read(`${rules}${notes}<part name="more">x</part>`)).toBe('there is no part "more" to edit (have: rules, notes)')
 })
 
+test('a prompt that is echoed is no edit, with one part, several, or examples', () => {
+  for (const context of [{ a: 'first part' }, { a: 'first part', b: 'second part' }, { a: [{ input: 'x', output: 'y' }] }]) {
+    const o = observed(context)
+    expect(readEdit(prompt(o), o)).toMatchObject({ kind: 'invalid' })
+  }
+})
+
 test('a part may be called as what every object has', () => {
   const o = observed({ constructor: 'Old rules.', toString: 'Old tone.' })
   const edit = readEdit('<prompt><part name="constructor">New rules.</part><part name="toString">New tone.</part></prompt>', o)

@@ -193,11 +193,13 @@ function renderFormat(context: Context, names: readonly string[]): string {
     const part = Object.keys(context).length > 1 ? `that is, part "${only}", ` : ''
     return `the whole next context, ${part}between <prompt> and </prompt>.`
   }
-  const shape = names.map((name) => `<part name="${name}">\n${typeof context[name] === 'string' ? '…' : turnShape}\n</part>`)
+  const shape = names.map((name) => `<part name="${name}">\n${shapeOf(context[name])}\n</part>`)
   return `the whole next context, with all these parts, in this form:\n<prompt>\n${shape.join('\n')}\n</prompt>`
 }
 
-const turnShape = '<turn><input>…</input><output>…</output></turn>\n(as many turns as help)'
+function shapeOf(part: Part | undefined): string {
+  return typeof part === 'string' ? '…' : '<turn><input>…</input><output>…</output></turn>\n(as many turns as help)'
+}
 
 function renderParts(context: Context): string {
   return Object.entries(context)
@@ -262,6 +264,7 @@ function readParts(text: string, o: Observation, names: readonly string[], compl
   for (const [, name = '', body = ''] of text.matchAll(/<part name="([^"]*)">\n?([\s\S]*?)\n?<\/part>/g)) {
     if (!names.includes(name)) return invalid(`there is no part "${name}" to edit (have: ${names.join(', ')})`)
     if (found.has(name)) return invalid(`part "${name}" is there twice`)
+    if (body === shapeOf(o.node.context[name])) return invalid(`part "${name}" only repeats the form of an answer`)
     const turns = typeof o.node.context[name] === 'string' ? undefined : readTurns(body)
     if (typeof o.node.context[name] !== 'string' && turns === undefined)
       return invalid(`part "${name}" has no <turn><input>…</input><output>…</output></turn>`)
