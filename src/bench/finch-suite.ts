@@ -161,7 +161,7 @@ async function opened(of: ReturnType<typeof companiesIn>[number], actor: ActorNa
 }
 
 /** Where development companies chose another learning rate than the recipe's: docs/results.md. */
-const learningRates: Partial<Record<AdvantageName, number>> = { grpo: 5e-4 }
+const learningRates: Partial<Record<AdvantageName, number>> = { delta: 5e-4 }
 
 /** How policies are trained for a race. */
 export interface TrainedOptions extends Pick<TrainFinchOptions, 'seed' | 'steps'> {

@@ -35,7 +35,7 @@ export interface QuickstartSizes {
   readonly rounds: number
 }
 
-export const wholeSizes: QuickstartSizes = { steps: 120, companies: 16, rounds: 25 }
+export const wholeSizes: QuickstartSizes = { steps: 100, companies: 16, rounds: 25 }
 export const quickSizes: QuickstartSizes = { steps: 40, companies: 6, rounds: 10 }
 
 export const arms = ['chain', 'tree', 'trained'] as const

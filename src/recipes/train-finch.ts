@@ -67,7 +67,7 @@ export const trainFinchDefaults: Required<TrainFinchOptions> = {
   seed: 1,
   steps: 150,
   reward: 'expected',
-  advantage: 'leave-one-out',
+  advantage: 'grpo',
   entropy: 0,
   learningRate: 1e-3,
   writer: 'lines',

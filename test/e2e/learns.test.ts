@@ -7,7 +7,7 @@ import { mean } from '../../src/core/score.ts'
 import { finchEngine, warmStartFile } from '../../src/recipes/finch-policy.ts'
 import { trainFinch } from '../../src/recipes/train-finch.ts'
 
-test('in forty steps of LSE the policy earns more with its edits, and they stay valid', async () => {
+test('in forty steps the policy earns more with its edits, and they stay valid', async () => {
   const folder = mkdtempSync(join(tmpdir(), 'lamarck-learns-'))
   await using engine = await finchEngine({ folder })
   await engine.load(warmStartFile)
