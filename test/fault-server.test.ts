@@ -77,3 +77,15 @@ test('in the marks world more marks answer more questions, and an edit adds one'
   expect(count('<prompt>Label it. +</prompt>')).toBeGreaterThan(20)
   expect(edits.filter((e) => !e.includes('<prompt>')).length).toBeGreaterThan(20)
 })
+
+test.each([
+  ['in <IMPROVED_VARIABLE> tags', '<IMPROVED_VARIABLE>Label it. ++++</IMPROVED_VARIABLE>'],
+  ['in <reflection> tags', '<reflection>Label it. ++++ Q7</reflection>'],
+  ['as <skill name="…">', '<skill name="labels">\n<when>A label is wanted.</when>\nLabel it. ++++\n</skill>'],
+  ['between two lines of ```', '```\nLabel it. ++++\n```'],
+])('an edit that is asked for %s comes so', (how, answer) => {
+  const edits = Array.from({ length: 8 }, (_, i) =>
+    marksAnswer([{ content: `improve this ${how} (${i})\nLabel it. +++\nQ7: no` }]),
+  )
+  expect(edits).toContain(answer)
+})

@@ -102,22 +102,32 @@ export function marksExamples(from: number, to: number): { id: string; input: st
   }))
 }
 
+/** How the methods ask for an edit: what such a request holds, and an answer in that form. A reflection names the problem it is on. */
+const forms: readonly (readonly [asked: string, form: (edit: string, request: string) => string])[] = [
+  ['<prompt>', (edit) => `<prompt>${edit}</prompt>`],
+  ['<IMPROVED_VARIABLE>', (edit) => `<IMPROVED_VARIABLE>${edit}</IMPROVED_VARIABLE>`],
+  ['<reflection>', (edit, request) => `<reflection>${edit} ${request.match(/Q\d+/g)?.at(-1)}</reflection>`],
+  ['<skill name="', (edit) => `<skill name="labels">\n<when>A label is wanted.</when>\n${edit}\n</skill>`],
+  ['between two lines of ```', (edit) => `\`\`\`\n${edit}\n\`\`\``],
+]
+
 /**
  * The marks world. A question `Q<i>:` as the last message is answered right if the messages hold a run of more marks `+` than
- * i mod 20. A message that speaks of `<prompt>` asks for an edit: the line with the longest run of marks, and one mark more; one in
+ * i mod 20. A message that holds one of the `forms` asks for an edit: the line with the longest run of marks, and one mark more; one in
  * eight such answers forgets its tags, and one in eight loses all its marks. Both by the hash of the messages.
  */
 export function marksAnswer(messages: readonly { readonly content: string }[]): string {
   const text = messages.map((m) => m.content).join('\n')
   const runs = text.match(/\++/g) ?? []
   const longest = runs.reduce((a, b) => (b.length > a.length ? b : a), '')
-  if (text.includes('<prompt>')) {
+  const [, form] = forms.find(([asked]) => text.includes(asked)) ?? []
+  if (form) {
     const line = text.split('\n').find((l) => longest !== '' && l.includes(longest)) ?? 'Answer with the label.'
     const old = line.replace(/<\/?\w+>/g, '').trim()
     const draw = rng('edit', text)()
     if (draw < 1 / 8) return `${old} +`
     const edited = longest === '' ? `${old} +` : old.replace(longest, draw < 2 / 8 ? '+' : `${longest}+`)
-    return `<prompt>${edited}</prompt>`
+    return form(edited, text)
   }
   const question = /Q(\d+):/.exec(messages.at(-1)?.content ?? '')?.[1]
   if (question === undefined) return 'no question'
