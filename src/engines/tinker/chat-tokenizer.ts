@@ -9,6 +9,7 @@ import { ConfigError, MissingPackageError } from '../../core/errors.ts'
 import type { Message } from '../../core/model.ts'
 import type { Tokenizer } from './tokenizer.ts'
 
+/** What the template is given beside the messages. */
 export interface ChatOptions {
   /** Further variables of the template, such as `enable_thinking`. */
   readonly variables?: Readonly<Record<string, unknown>>

@@ -7,6 +7,7 @@ import { type Datum, defaultLimits, type Limits, type ServerLoss } from './datum
 import { bytesOf, dtypes, float32s, int32s, int64s, loadMessages, type Messages } from './messages.ts'
 import { RefusedError, record, type Wire, type WireOptions, wireOf } from './wire.ts'
 
+/** Which server, and how much is asked of it at once. */
 export interface ClientOptions extends WireOptions {
   /** Samples and their waiting that are under way at once. Default 32. */
   readonly concurrency?: number
@@ -28,6 +29,7 @@ export interface Pass {
   readonly metrics: Metrics
 }
 
+/** What is drawn, and how. */
 export interface SampleOptions {
   readonly prompt: Int32Array
   readonly maxTokens: number
@@ -42,6 +44,7 @@ export interface SampleOptions {
   readonly stops: readonly number[]
 }
 
+/** One answer in tokens. */
 export interface Sequence {
   readonly tokens: Int32Array<ArrayBuffer>
   /** Under the model itself, at temperature 1 with nothing cut off. */
@@ -49,6 +52,7 @@ export interface Sequence {
   readonly finish: 'stop' | 'length'
 }
 
+/** Weights that can be drawn from. */
 export interface Sampler {
   /** Aborted, it is not sent if it still waited for its turn; else it ends as it would. */
   sample(options: SampleOptions, signal?: AbortSignal): Promise<readonly Sequence[]>
@@ -60,11 +64,13 @@ export interface Checkpoint {
   readonly kind: 'training' | 'sampler'
 }
 
+/** What weights belong to. */
 export interface WeightsInfo {
   readonly baseModel: string
   readonly rank: number | undefined
 }
 
+/** A model on the server, with LoRA weights of its own. */
 export interface TinkerModel {
   readonly id: string
   /** Adds the gradient of the loss to what was gathered since the last step. */
@@ -84,6 +90,7 @@ export interface TinkerModel {
   unload(options?: { readonly isLast?: boolean }): Promise<void>
 }
 
+/** A session on one server. */
 export interface TinkerClient extends AsyncDisposable {
   readonly url: string
   readonly limits: Limits
@@ -100,7 +107,7 @@ export interface TinkerClient extends AsyncDisposable {
   deleteCheckpoint(modelId: string, checkpoint: string): Promise<void>
 }
 
-/** Seconds after which SkyRL lets go of a silent session: 300. */
+/** Between two beats; SkyRL lets go of a session that is silent for 300 s. */
 const heartbeatEvery = 10_000 // ms
 /** The API's version that is spoken, as its SDK counts them. */
 const spoken = '0.38.0'

@@ -18,6 +18,7 @@ export interface Datum {
   readonly inputs: Readonly<Record<string, Float32Array>>
 }
 
+/** How a server scales its losses: see above. */
 export type Scale = 'sum' | 'sequence'
 
 /** A loss by the server's names. */
@@ -26,6 +27,7 @@ export interface ServerLoss {
   readonly config: Readonly<Record<string, number>>
 }
 
+/** What one request may hold. */
 export interface Limits {
   /** Of one request. */
   readonly datums: number
@@ -35,6 +37,7 @@ export interface Limits {
 /** Smallest numbers known of any server; one may name others. */
 export const defaultLimits: Limits = { datums: 1024, bytes: 5_000_000 }
 
+/** The loss to ask for, so that its gradient is that of core's. */
 export function serverLoss(loss: Loss, scale: Scale): ServerLoss {
   if (loss.kind === 'cross_entropy' && scale === 'sequence') return { name: 'cispo', config: bounds(1, 1) }
   return { name: loss.kind, config: 'low' in loss ? bounds(1 - loss.low, 1 + loss.high) : {} }
@@ -44,6 +47,7 @@ function bounds(low: number, high: number): Readonly<Record<string, number>> {
   return { clip_low_threshold: low, clip_high_threshold: high }
 }
 
+/** How rows are scaled and filled up. */
 export interface RowOptions {
   readonly scale: Scale
   /** Number of rows is a multiple of this; left out: one of 1, 2, 3, 4, 6, 8, 12, …. Only a server that compiles for each number is given more rows. */
@@ -191,6 +195,7 @@ export function metricsOf(groups: readonly Group[], loss: Loss, nowR: readonly F
   return loss.kind === 'cross_entropy' ? both : { ...both, kl: mean('kl'), clipped: mean('clipped') }
 }
 
+/** One token of a rollout. */
 export interface At {
   /** Log-probability now. */
   readonly now: number

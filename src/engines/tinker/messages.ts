@@ -24,7 +24,7 @@ export const descriptor =
 
 type Binary = Uint8Array<ArrayBuffer>
 
-export type ForwardBackwardRequest = ProtoMessage<'tinker.ForwardBackwardRequest'> & {
+type ForwardBackwardRequest = ProtoMessage<'tinker.ForwardBackwardRequest'> & {
   modelId: string
   seqId: number
   data: Datum[]
@@ -40,7 +40,7 @@ type Datum = ProtoMessage<'tinker.Datum'> & { modelInput: Chunk[]; lossFnInputs:
 type Chunk = ProtoMessage<'tinker.Chunk'> & { encodedText?: ProtoMessage<'tinker.EncodedText'> & { tokens: Uint8Array } }
 type Tensor = ProtoMessage<'tinker.Tensor'> & { dense: Uint8Array; dtype: number; shape: bigint[] }
 
-export type ForwardBackwardOutput = ProtoMessage<'tinker.ForwardBackwardOutput'> & {
+type ForwardBackwardOutput = ProtoMessage<'tinker.ForwardBackwardOutput'> & {
   lossFnOutputType: string
   lossFnOutputs: ArrayRecord[]
   metrics: Record<string, number>
@@ -50,9 +50,9 @@ type ArrayRecord = ProtoMessage<'tinker.ArrayRecord'> & {
   fields: Record<string, BatchedTensor>
   numDatums: bigint
 }
-export type BatchedTensor = ProtoMessage<'tinker.BatchedTensor'> & { data: Uint8Array; offsets: Uint8Array; dtype: number }
+type BatchedTensor = ProtoMessage<'tinker.BatchedTensor'> & { data: Uint8Array; offsets: Uint8Array; dtype: number }
 
-export type SampleResponse = ProtoMessage<'tinker.SampleResponse'> & { sequences: SampledSequence[]; promptLogprobs: Uint8Array }
+type SampleResponse = ProtoMessage<'tinker.SampleResponse'> & { sequences: SampledSequence[]; promptLogprobs: Uint8Array }
 type SampledSequence = ProtoMessage<'tinker.SampledSequence'> & {
   stopReason: number
   tokens: Uint8Array
@@ -70,6 +70,7 @@ const indices: Readonly<Record<keyof Kinds, number>> = { request: 0, output: 6, 
 /** Numbers of `dtype`. */
 export const dtypes = { float32: 1, int64: 2, int32: 3, bfloat16: 4 } as const
 
+/** Binary messages, written and read. */
 export interface Messages {
   encode<K extends keyof Kinds>(kind: K, init: MessageInitShape<GenMessage<Kinds[K]>>): Binary
   /** @throws {EngineError} on bytes that are no such message. */
@@ -108,10 +109,12 @@ export function bytesOf(array: Int32Array | Float32Array | BigInt64Array): Uint8
   return new Uint8Array(array.buffer, array.byteOffset, array.byteLength)
 }
 
+/** Little-endian numbers. */
 export function int32s(bytes: Uint8Array): Int32Array<ArrayBuffer> {
   return new Int32Array(aligned(bytes, 4))
 }
 
+/** Little-endian numbers below 2^53. */
 export function int64s(bytes: Uint8Array): readonly number[] {
   return Array.from(new BigInt64Array(aligned(bytes, 8)), Number)
 }

@@ -4,6 +4,7 @@ import { type Message, type Model, noUsage, type Params, type TokenCompletion } 
 import type { Sampler, Sequence } from './client.ts'
 import type { Tokenizer } from './tokenizer.ts'
 
+/** What a policy is made of. */
 export interface PolicyOptions {
   readonly name: string
   readonly sampler: Sampler

@@ -15,6 +15,7 @@ import { policyOf } from './policy.ts'
 import type { Tokenizer } from './tokenizer.ts'
 import { RefusedError } from './wire.ts'
 
+/** Which model of which server is trained. */
 export interface TinkerOptions extends ClientOptions {
   /** The model's own. */
   readonly tokenizer: Tokenizer
@@ -32,6 +33,7 @@ export interface TinkerOptions extends ClientOptions {
   readonly isPretrained?: boolean
 }
 
+/** What an engine on a server can do beyond any other. */
 export interface TinkerEngine extends Engine {
   /** Of the model that is trained now, by the server's name. */
   readonly modelId: string

@@ -225,6 +225,17 @@ test('an archive is fetched from where the server says, without the key if that 
   expect(signed(here.server)).toBe(true)
 })
 
+test('an archive that is sent on once more is refused, and the key goes nowhere', async () => {
+  const other = await tinkerServer()
+  open.push(other)
+  const { server, client, model } = await start({ key: 'right' }, { key: 'right' })
+  await model.saveForSampler('a')
+  const location = `${other.url}/api/v1/elsewhere`
+  server.fail(`training_runs/${model.id}/download/a/archive`, { status: 302, headers: { location } })
+  await expect(client.archive(model.id, 'a')).rejects.toThrow(/broke off/)
+  expect(other.asked).toEqual([])
+})
+
 test('base models and named weights can be drawn from, and deleted', async () => {
   const { client, model, server } = await start()
   const drawn = await (await client.sampler({ baseModel: 'tiny' })).sample(sampling)

@@ -4,6 +4,7 @@ import { randomUUID } from 'node:crypto'
 import { setTimeout as wait } from 'node:timers/promises'
 import { ConfigError, EngineError } from '../../core/errors.ts'
 
+/** Where the server is, and how long it is waited for. */
 export interface WireOptions {
   /** Of the server, without `/api/v1`. */
   readonly url: string
@@ -31,6 +32,7 @@ export class RefusedError extends EngineError {
   }
 }
 
+/** A way to one server. */
 export interface Wire {
   readonly url: string
   /** The JSON answer, or undefined if it has no body. @throws {RefusedError} */
@@ -81,6 +83,7 @@ interface Request extends SendOptions {
   readonly timeout?: number
 }
 
+/** The way to the server at an address; nothing is sent yet. */
 export function wireOf({ url, key, patience = 60_000, pause = 250, poll = 45_000, signal: always }: WireOptions): Wire {
   const base = url.replace(/\/+$/, '')
 
@@ -188,9 +191,17 @@ export function wireOf({ url, key, patience = 60_000, pause = 250, poll = 45_000
       if (!place) return answer.bytes
       const to = new URL(place, `${base}/api/v1/${path}`)
       const isHere = to.origin === new URL(base).origin
-      const response = await fetch(to, { headers: isHere && key ? { 'x-api-key': key } : {}, signal: either(signal) ?? null })
-      if (!response.ok) throw new EngineError(`${to.origin} refuses the download (${response.status})`)
-      return new Uint8Array(await response.arrayBuffer())
+      const headers = isHere && key ? { 'x-api-key': key } : {}
+      const ends = either(signal) ?? null
+      try {
+        const response = await fetch(to, { headers, signal: ends, redirect: 'error' }) // the key would follow
+        if (!response.ok) throw new EngineError(`${to.origin} refuses the download (${response.status})`)
+        return new Uint8Array(await response.arrayBuffer())
+      } catch (cause) {
+        ends?.throwIfAborted()
+        if (cause instanceof EngineError) throw cause
+        throw new EngineError(`the download from ${to.origin} broke off: ask for it again`, { cause })
+      }
     },
     async compute(path, { read, sent, ...options }) {
       for (let attempt = 1; ; attempt++) {
