@@ -1,5 +1,6 @@
 // A curve as a few lines of text, in dots of braille: two columns and four rows of them a character.
 
+/** How large a curve is, and what stands at its scale. */
 export interface CurveOptions {
   /** Characters wide, without the scale at the left. */
   readonly columns: number

@@ -4,6 +4,7 @@ import { follow } from './follow.ts'
 import { type Meta, type Place, placeOf, type StoreFlags } from './runs-in.ts'
 import { type CommonFlags, terminal } from './terminal.ts'
 
+/** The flags of `lamarck demo`. */
 export interface DemoFlags extends CommonFlags, StoreFlags {
   readonly seed?: number
   readonly rounds?: number
@@ -11,6 +12,7 @@ export interface DemoFlags extends CommonFlags, StoreFlags {
   readonly json?: boolean
 }
 
+/** Runs the shop and prints its report. Resolves to the exit code. */
 export async function demoCommand(flags: DemoFlags): Promise<number> {
   const place = placeOf(flags)
   const screen = terminal(flags)

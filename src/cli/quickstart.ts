@@ -22,12 +22,14 @@ import type { TrainFinchFact } from '../recipes/train-finch.ts'
 import { percent, points } from '../report.ts'
 import { curve } from './curve.ts'
 import { contextDiff } from './diff.ts'
+import { onSignal } from './follow.ts'
 import { type Meta, type Place, placeOf, type StoreFlags } from './runs-in.ts'
 import { table } from './table.ts'
 import { type CommonFlags, safe, type Terminal, terminal } from './terminal.ts'
 import { progress } from './train.ts'
 import { clock, count, many } from './words.ts'
 
+/** The flags of `lamarck quickstart`. */
 export interface QuickstartFlags extends CommonFlags, StoreFlags {
   readonly seed?: number
   readonly quick?: boolean
@@ -39,6 +41,7 @@ export interface QuickstartFlags extends CommonFlags, StoreFlags {
   readonly json?: boolean
 }
 
+/** Trains, evolves and prints the table, or both as JSON. Resolves to the exit code. */
 export async function quickstartCommand(flags: QuickstartFlags): Promise<number> {
   const { json = false, seed, real } = flags
   const sizes = sizesOf(flags)
@@ -48,8 +51,7 @@ export async function quickstartCommand(flags: QuickstartFlags): Promise<number>
   const screen = terminal(flags)
   const meta: Meta = { partOf: commandOf(flags, place) }
   const stop = new AbortController()
-  const interrupt = (): void => (stop.signal.aborted ? process.exit(130) : stop.abort(new Error('interrupted')))
-  for (const signal of ['SIGINT', 'SIGTERM', 'SIGHUP'] as const) process.on(signal, interrupt)
+  using _ = onSignal((again) => (again ? process.exit(130) : stop.abort(new Error('interrupted'))))
   try {
     await using store = await openStore(place.store as string) // of flags alone it is a name
     const folder = place.file === undefined ? '.lamarck' : dirname(place.file)
@@ -313,7 +315,7 @@ async function realTable(file: string, { screen, json, ...options }: RealShowing
 }
 
 /** One line a split, then the mean of each task. */
-export function realText(all: readonly RealFact[], { paint }: Pick<Terminal, 'paint'>): string {
+function realText(all: readonly RealFact[], { paint }: Pick<Terminal, 'paint'>): string {
   const model = (all[0]?.report.names.model ?? '').replace(/\[.*$/, '') // without the words it chooses from
   const lines = [...Map.groupBy(all, (fact) => fact.task).values()].flatMap((facts) => [
     ...facts.map(({ task, split, report: { test, gain, spent } }) => [

@@ -1,6 +1,7 @@
 // What GEPA leaves to chance.
 import { rng, shuffle } from '../core/rng.ts'
 
+/** Everything that is drawn, so that a test can hand in the original's draws. */
 export interface Chance {
   /** The order of the training problems in an epoch, the same whenever it is asked for. */
   shuffle(ids: readonly string[], epoch: number): readonly string[]

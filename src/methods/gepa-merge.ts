@@ -14,6 +14,7 @@ const subsample = 5
 /** Tries to find a pair, and tries for an ancestor within each. */
 const tries = 10
 
+/** Whether an edit of the past joined two contexts: its memo says so, and which. */
 export function isMerge(tried: Tried): boolean {
   return tried.memo?.startsWith('merge ') ?? false
 }

@@ -15,6 +15,7 @@ import { withEnds } from './lse.ts'
 
 const rules = ['strict_improvement', 'improvement_or_equal'] as const
 
+/** What of the original's options can be chosen. */
 export interface GepaOptions {
   /** Joins contexts that came of one ancestor; off by default as in gepa, on in dspy. */
   readonly merge?: boolean
@@ -196,6 +197,7 @@ function* together<T>(asks: readonly Ask<T>[]): Ask<readonly T[]> {
 
 // The prompt and its answer
 
+/** The prompt, in our words with the original's slots. */
 export const gepaTemplate = `An assistant works by this text:
 \`\`\`
 <curr_param>

@@ -18,6 +18,7 @@ import { allOrFirstError } from '../core/run.ts'
 import type { Rollout } from '../core/score.ts'
 import type { State } from '../core/state.ts'
 
+/** Where reflections stand, and how often a problem is tried. */
 export interface ReflexionOptions {
   /** The text part that holds the reflections; default `memory`. */
   readonly part?: string

@@ -20,6 +20,7 @@ import type { Rollout, Score } from '../core/score.ts'
 import { nextBatch } from '../core/search.ts'
 import { withEnds } from './lse.ts'
 
+/** What is improved, how it is judged and rewritten. */
 export interface TextgradOptions {
   /** The parts to improve; default: every text part that may change. */
   readonly parts?: readonly string[]

@@ -13,6 +13,7 @@ import type { Report } from '../report.ts'
 import { qaTask } from '../tasks/qa.ts'
 import { rememberFailures } from './remember-failures.ts'
 
+/** A task for a real model, and how the model answers it. */
 export interface RealTask {
   readonly title: string
   /** What is asked, how it is answered and scored. */
@@ -30,6 +31,7 @@ export interface RealTask {
 
 const examples = fileURLToPath(new URL('../../examples/', import.meta.url))
 
+/** The two tasks by name; their texts stand in docs/measured.md. */
 export const realTasks = {
   topic: {
     title: 'Topic of a sentence, examples as turns',
@@ -71,6 +73,7 @@ export const realTasks = {
   },
 } as const satisfies Readonly<Record<string, RealTask>>
 
+/** Where the runs are kept. */
 export interface RealOptions {
   readonly store: Store
   readonly meta?: string

@@ -35,13 +35,16 @@ export interface QuickstartSizes {
   readonly rounds: number
 }
 
+/** What `lamarck quickstart` does. */
 export const wholeSizes: QuickstartSizes = { steps: 100, companies: 16, rounds: 25 }
+/** What it does with `--quick`. */
 export const quickSizes: QuickstartSizes = { steps: 40, companies: 6, rounds: 10 }
 
 export const arms = ['chain', 'tree', 'trained'] as const
 /** Who edits, where: the untrained policy as a chain, the untrained one in the tree, the trained one in the tree. */
 export type Arm = (typeof arms)[number]
 
+/** Where a quickstart is kept, and how much of it there is. */
 export interface QuickstartOptions {
   readonly store: Store
   /** Trainings lie in folders of their own under it. */
@@ -73,6 +76,7 @@ export interface QuickstartRow {
   readonly invalid?: number
 }
 
+/** What came of it. */
 export interface QuickstartTable {
   readonly kind: 'table'
   readonly finch: string
@@ -94,6 +98,7 @@ export interface QuickstartTable {
   }
 }
 
+/** What it tells while it goes on; the table comes last. */
 export type QuickstartFact =
   /** `isNew` = nothing of it was there before. */
   | {

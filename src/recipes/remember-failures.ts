@@ -6,6 +6,7 @@ import type { Evolver } from '../core/evolver.ts'
 import { rng } from '../core/rng.ts'
 import type { Rollout } from '../core/score.ts'
 
+/** Where failures are put, how many stay, and in what words. */
 export interface RememberOptions {
   /** The part of the context that holds the turns. */
   readonly part?: string

@@ -8,6 +8,7 @@ import { sqlTask } from '../tasks/sql/sql.ts'
 import { buildShop, shopQuestions } from './shop.ts'
 import { analyst, editor } from './stand-in.ts'
 
+/** Where the run is kept, and how long it is. */
 export interface ShopRunOptions {
   readonly store?: string | Store
   /** Free-form JSON, kept with a new run. */

@@ -41,8 +41,10 @@ export function statesOf(trees: readonly Grown[]): readonly State[] {
   })
 }
 
+/** Orders of the states within a pass. */
 export const orders = ['potential', 'random', 'reversed'] as const
 
+/** Which states are learned from, and in which order. */
 export interface CurriculumOptions {
   readonly order?: (typeof orders)[number]
   /** States with less potential are left out. */

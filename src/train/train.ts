@@ -21,6 +21,7 @@ import { mean } from '../core/score.ts'
 import { type AdvantageOptions, advantages, type Earned } from './advantage.ts'
 import { type CurriculumOptions, curriculum, type Grown, type State, statesOf } from './curriculum.ts'
 
+/** How much is learned, from what, and how. */
 export interface TrainOptions {
   readonly seed: number
   /** N: states a step. */
