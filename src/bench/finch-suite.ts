@@ -160,7 +160,7 @@ async function opened(of: ReturnType<typeof companiesIn>[number], actor: ActorNa
   }
 }
 
-/** Where development companies chose another learning rate than the recipe's: docs/results.md. */
+/** Where development companies chose another learning rate than the recipe's. */
 const learningRates: Partial<Record<AdvantageName, number>> = { delta: 5e-4 }
 
 /** How policies are trained for a race. */
