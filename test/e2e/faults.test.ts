@@ -75,7 +75,7 @@ let calm: Arena
 let broken: Arena
 beforeAll(async () => {
   calm = await race(await startFaultServer())
-  broken = await race(await startFaultServer({ faults, seed: 1 }))
+  broken = await race(await startFaultServer({ faults, seed: 2 }))
 })
 afterAll(() => Promise.all([calm, broken].map(({ server }) => server.close())))
 
