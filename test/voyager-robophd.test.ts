@@ -170,6 +170,7 @@ test.each([
   ],
   ['voyager with rounds in flight', { method: 'voyager', inFlight: 2 }, /is a chain: .*must be 1, not 2/],
   ['robophd with rounds in flight', { method: 'robophd', inFlight: 2 }, /is a chain: .*must be 1, not 2/],
+  ['an empty minibatch', { method: 'voyager', batch: 0 }, /batch/],
   [
     'no training problems',
     { method: 'robophd', data: { train: [], holdout: rows(2, 0), test: rows(2, 5) } },

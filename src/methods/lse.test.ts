@@ -5,11 +5,14 @@ import { node, score, ToyRun, toyOptions } from '../../test/toys.ts'
 import { type Context, type Rules, regionEnd, regionStart, type Tokenizer, violation } from '../core/context.ts'
 import { ConfigError } from '../core/errors.ts'
 import { evolver } from '../core/evolver.ts'
-import type { Fact } from '../core/facts.ts'
+import type { Fact, Plan } from '../core/facts.ts'
+import type { Command, Method } from '../core/method.ts'
 import { type Model, noUsage } from '../core/model.ts'
 import type { Observation, Tried } from '../core/observation.ts'
 import type { Rollout } from '../core/score.ts'
-import { bestOfN, lineChanges, lseWriter, promptText, readEdit } from './lse.ts'
+import { play } from '../core/search.ts'
+import { apply, start } from '../core/state.ts'
+import { bestOfN, lineChanges, lse, lseWriter, promptText, readEdit } from './lse.ts'
 
 const words: Tokenizer = { name: 'words', count: (text) => text.split(/\s+/).filter(Boolean).length }
 
@@ -366,6 +369,24 @@ test('best-of-n edits the seed and nothing else, n times, on a fresh batch each'
   expect(run.facts.find((f) => f.kind === 'stopped')).toMatchObject({ why: 'done', detail: '6 edits of the seed' })
   const best = Math.max(...run.facts.flatMap((f) => (f.kind === 'scored' ? [f.score.mean] : [])))
   expect(run.facts.at(-2)).toMatchObject({ kind: 'reported', result: { holdout: { chosen: best } } })
+})
+
+test('the evolver of best-of-n is shown none of the edits made before', async () => {
+  const options = toyOptions({ rounds: 4 })
+  const run = new ToyRun(options)
+  await run.live(bestOfN())
+  const state = start(options)
+  for (const fact of run.facts) apply(state, fact)
+  const shownTo = (method: Method): number | undefined => {
+    const plan: Plan = { round: 9, kind: 'edit', from: [0], batch: ['t1'], upTo: state.edits.length }
+    const round = play(state, method, options, plan)
+    round.next()
+    const { value } = round.next([{ kind: 'score', score: score(0), rollouts: [], cost: { calls: 0, tokens: 0, usd: 0 } }])
+    const [command] = value as readonly Command[] // the round goes on
+    return command?.kind === 'propose' ? command.observation.earlier.length : undefined
+  }
+  expect(shownTo(lse())).toBe(4)
+  expect(shownTo(bestOfN())).toBe(0)
 })
 
 test('best-of-n, whatever is in flight, makes the same edits, for none knows of another', async () => {

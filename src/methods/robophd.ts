@@ -14,6 +14,7 @@ import { rng, shuffle } from '../core/rng.ts'
 import { nextBatch } from '../core/search.ts'
 import type { State } from '../core/state.ts'
 
+/** How matches are played, and how new contexts are prepared for them. */
 export interface RobophdOptions {
   /** Contexts in a match; default 3. */
   readonly players?: number

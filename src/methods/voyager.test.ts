@@ -197,6 +197,7 @@ test('a context with a library is taken; attempts or skills of none are refused'
   voyager().check?.(toyOptions({ context: { skills: '' } }))
   expect(() => voyager({ attempts: 0 })).toThrow('attempts is 0')
   expect(() => voyager({ shown: Number.NaN })).toThrow('shown is NaN')
+  for (const solved of [0, 1.5, Number.NaN]) expect(() => voyager({ solved })).toThrow(`solved is ${solved}`)
 })
 
 // Tasks
@@ -317,6 +318,15 @@ test('an evolver that brings nothing makes one invalid edit a round, and the run
   const { facts } = searched(options({ rounds: 10 }), odd, [])
   expect(ends(facts)).toEqual(['scored', ...Array(10).fill('invalid')])
   expect(facts.find((f) => f.kind === 'stopped')).toMatchObject({ why: 'rounds' })
+})
+
+test('where scores are graded, a task is done when their mean is high enough', () => {
+  const run = searched(options({ rounds: 1 }), odd, ['odd'], { solved: 0.5, clusterOf: () => 'one' })
+  const [task = []] = run.commands.flatMap((c) => (c.kind === 'propose' ? [c.observation.seen.rollouts] : []))
+  const share = task.filter((r) => odd(r.exampleId) === 'odd').length / task.length
+  expect(ends(run.facts).at(-1)).toBe(share >= 0.5 ? 'scored' : 'rejected')
+  expect(share).toBeGreaterThan(0)
+  expect(share).toBeLessThan(1)
 })
 
 test('a round in which all is right brings no edit and costs no score', () => {

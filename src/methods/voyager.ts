@@ -20,6 +20,7 @@ import { byNearness, type Embed, hashedNgrams } from './voyager-retrieval.ts'
 
 export type { Embed } from './voyager-retrieval.ts'
 
+/** Where skills stand, how they are found and tried, and what a task is. */
 export interface VoyagerOptions {
   /** The text part that holds the library; default `skills`. */
   readonly part?: string
@@ -44,6 +45,7 @@ export function voyager(options: VoyagerOptions = {}): Method {
   for (const [name, value] of Object.entries({ attempts, shown: options.shown ?? 5 })) {
     if (!Number.isInteger(value) || value < 1) throw new ConfigError(`voyager's ${name} is ${value}: give a whole number from 1`)
   }
+  if (!(solved > 0 && solved <= 1)) throw new ConfigError(`voyager's solved is ${solved}: give a score above 0 and up to 1`)
   return {
     name: 'voyager',
     sequential: true,
