@@ -47,6 +47,7 @@ export interface LlmPorts {
   readonly signal?: AbortSignal
 }
 
+/** One tree that has ended. */
 export interface Collected {
   readonly run: string
   readonly task: string
@@ -66,7 +67,7 @@ interface Asked {
   readonly prompt: ReturnType<Writer['write']>
 }
 
-/** Calls that one tree makes at most, and how long one may take: a server under load is slow. */
+/** How long a call may take, in seconds, and how often it is made again: a server under load is slow. */
 const patience = { timeout: 600, retries: 8 } as const
 
 /**
@@ -159,6 +160,7 @@ export async function treesOf({ recipe, data, store, folder, seed }: LlmPorts): 
   return trees
 }
 
+/** What a resumed training must share. */
 export interface TrainLlmSettings {
   readonly recipe: string
   readonly seed: number
@@ -169,6 +171,7 @@ export interface TrainLlmSettings {
   readonly engine: string
 }
 
+/** The record of a training, in order. */
 export type TrainLlmFact =
   | { readonly kind: 'set'; readonly settings: TrainLlmSettings }
   | TrainFact
@@ -257,7 +260,7 @@ class Tasks implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     for (const task of await Promise.allSettled(this.#open.values())) {
       if (task.status === 'fulfilled' && Symbol.asyncDispose in task.value)
-        await (task.value as LlmTask & AsyncDisposable)[Symbol.asyncDispose]()
+        await (task.value as LlmTask & AsyncDisposable)[Symbol.asyncDispose]() // looked at above
     }
   }
 }
