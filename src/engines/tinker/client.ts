@@ -273,6 +273,12 @@ function modelOf(id: string, all: Common): TinkerModel {
     }
   }
 
+  const saved = (type: 'save_weights' | 'save_weights_for_sampler') => (name: string) =>
+    underFreeName(name, (path) => {
+      const body = (seq: number): object => ({ model_id: id, path, seq_id: seq, type })
+      return compute(type, body, (answer) => textOf(answer, 'path'))
+    })
+
   return {
     id,
     forwardBackward: (rows, loss) => pass(rows, loss, false),
@@ -283,20 +289,8 @@ function modelOf(id: string, all: Common): TinkerModel {
       const body = (seq: number): object => ({ model_id: id, seq_id: seq, adam_params: adam, type: 'optim_step' })
       return compute('optim_step', body, (answer) => numbersOf(record(answer).metrics))
     },
-    saveWeights: (name) => {
-      const save = (path: string): Promise<string> => {
-        const body = (seq: number): object => ({ model_id: id, path, seq_id: seq, type: 'save_weights' })
-        return compute('save_weights', body, (answer) => textOf(answer, 'path'))
-      }
-      return underFreeName(name, save)
-    },
-    saveForSampler: (name) => {
-      const save = (path: string): Promise<string> => {
-        const body = (seq: number): object => ({ model_id: id, path, seq_id: seq, type: 'save_weights_for_sampler' })
-        return compute('save_weights_for_sampler', body, (answer) => textOf(answer, 'path'))
-      }
-      return underFreeName(name, save)
-    },
+    saveWeights: saved('save_weights'),
+    saveForSampler: saved('save_weights_for_sampler'),
     sampler: () => {
       const refresh = async (): Promise<Sampler & { readonly checkpoint: string }> => {
         const nth = all.samplerSequence()
