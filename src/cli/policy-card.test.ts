@@ -54,8 +54,8 @@ test('a trained LoRA is exported as the folder that servers read, with a card of
     '- data: trees of bird-qwen3-4b, seed 1',
     '- reward: holdout score after an edit minus that before it, −1 for an invalid one, by vllm:qwen',
     'for 20 steps; * is this policy.',
-    '   0  60.0 %',
-    '20 *  62.5 %',
+    '| 0 | 60.0 % |',
+    '| 20 * | 62.5 % |',
   ])
     expect(card).toContain(line)
   await expect(policyCommand('export', at, { out })).rejects.toThrow('policy is there already: give another folder')
@@ -87,5 +87,5 @@ test.each([
 test('the card of a policy of Finch says that it is simulated', () => {
   const card = finchCard([{ kind: 'looked', step: 0, dev: 0.5, checkpoint: 'x', isBest: true }])
   expect(card).toContain('- dev: share of the way on development companies, in Finch (simulated)')
-  expect(card).toContain(' 0 *  50.0 %')
+  expect(card).toContain('| 0 * | 50.0 % |')
 })

@@ -3,7 +3,6 @@ import { gunzipSync } from 'node:zlib'
 import { ConfigError } from '../core/errors.ts'
 import type { TrainFinchFact } from '../recipes/train-finch.ts'
 import type { TrainLlmFact } from '../recipes/train-llm.ts'
-import { table } from './table.ts'
 
 /** The card of a policy of Finch. */
 export function finchCard(facts: readonly TrainFinchFact[]): string {
@@ -39,14 +38,11 @@ type Row = readonly [name: string, value: string | false | undefined]
 function card(title: string, facts: readonly (TrainFinchFact | TrainLlmFact)[], rows: readonly Row[]): string {
   const looks = facts.filter((fact) => fact.kind === 'looked')
   const best = looks.findLast((fact) => fact.isBest)
-  const dev = [
-    ['step', 'dev'],
-    ...looks.map(({ step, dev }) => [`${step}${step === best?.step ? ' *' : ''}`, `${(100 * dev).toFixed(1)} %`]),
-  ]
+  const dev = looks.map((look) => `| ${look.step}${look === best ? ' *' : ''} | ${(100 * look.dev).toFixed(1)} % |`)
   const steps = facts.findLast((fact) => fact.kind === 'step')?.step ?? 0
   const said = rows.flatMap(([name, value]) => (value ? [`- ${name}: ${value}`] : []))
   const end = `Trained by LSE (arXiv:2603.18620) for ${steps} steps; * is this policy.`
-  return `# ${title}\n\n${[...said, '', end, '', table(dev, [1])].join('\n')}\n`
+  return `# ${title}\n\n${[...said, '', end, '', '| step | dev |', '| ---: | ---: |', ...dev].join('\n')}\n`
 }
 
 /** Files of an adapter, by name. No other file of an archive is looked at. */
