@@ -112,7 +112,8 @@ function searched(o: Options, shares: readonly number[], refinements = 0): Searc
     if (command.kind === 'propose') {
       const share = shares[edits++]
       if (share === undefined) return { kind: 'invalid', reason: 'no more', completion: '', cost: free }
-      return { kind: 'edit', context: { share: share.toFixed(2) }, completion: '', cost: free }
+      const copied = share === 0.6 ? { copied: ['t1'] } : {}
+      return { kind: 'edit', context: { share: share.toFixed(2) }, completion: '', cost: free, ...copied }
     }
     const rollouts = command.ids.map((exampleId) => ({
       exampleId,
@@ -151,6 +152,7 @@ test('only what comes to lead is scored on the holdout, and the last leader is r
   expect(holdouts(commands)).toEqual([{ share: '0.30' }, { share: '0.60' }])
   expect(facts.at(-2)).toMatchObject({ kind: 'reported', result: { chosen: 1 } })
   expect(facts.filter((f) => f.kind === 'rejected')).toHaveLength(5)
+  expect(facts.findLast((f) => f.kind === 'scored')).toMatchObject({ copied: ['t1'] }) // as was said of it when it was written
 })
 
 test('each new context plays the next match, on problems that its edit was not made from', () => {
@@ -177,6 +179,9 @@ test('the best rated that played is edited, and sees how all others are rated', 
     reason: expect.stringMatching(/^rated 1\d+ after \d matches; this one/),
   })
   expect(seen[2]?.seen.rollouts).toHaveLength(4)
+  const told = seen[3]?.earlier.map((t) => /after (\d) matches;/.exec('reason' in t ? t.reason : '')?.[1])
+  const played = commands.flatMap((c) => (c.kind === 'evaluate' && c.role === 'batch' ? [c.context.share] : []))
+  expect(told).toEqual(['0.10', '0.20', '0.30'].map((share) => String(played.filter((s) => s === share).length)))
 })
 
 test('a new context is tried on the problems of the match and edited once more', () => {
@@ -184,6 +189,8 @@ test('a new context is tried on the problems of the match and edited once more',
   expect(facts.filter((f) => f.kind === 'rejected')).toMatchObject([{ context: { share: '0.60' } }])
   const [first, second] = commands.flatMap((c) => (c.kind === 'propose' ? [c.observation] : []))
   expect([first?.node.context.share, second?.node.context.share]).toEqual(['0.30', '0.10'])
+  const perfect = searched(toyOptions({ rounds: 1 }), [1, 0.6], 1)
+  expect(perfect.commands.filter((c) => c.kind === 'propose')).toHaveLength(1)
 })
 
 test('a refinement that is none leaves the edit as it was; an edit that is none is an invalid one, counted', () => {

@@ -278,6 +278,23 @@ test('a task is what fails alike; what failed comes before what was never seen; 
   expect(names(facts.findLast((f) => f.kind === 'scored')?.context ?? {}).toSorted()).toEqual(['even', 'odd'])
 })
 
+test('of what failed and was never worked on, the largest set comes first', () => {
+  const kinds = ['a', 'a', 'a', 'b', 'b', 'c']
+  for (let seed = 0; seed < 6; seed++) {
+    const splits = { ...toyOptions().splits, train: ids('t', 6) }
+    const { facts } = searched(options({ seed, splits, batch: 6, rounds: 3 }), (id) => kinds[Number(id.slice(1))] ?? '', ['no'])
+    const tasks = batches(facts).map((batch) => new Set(batch.map((id) => kinds[Number(id.slice(1))])))
+    expect(tasks).toEqual([new Set(['a', 'b', 'c']), new Set(['b']), new Set(['c'])])
+  }
+})
+
+test('an attempt sees the answers that were still wrong after the one before', () => {
+  const { commands } = searched(options({ rounds: 1 }), odd, ['odd', 'no'], { clusterOf: () => 'one', attempts: 2 })
+  const seen = commands.flatMap((c) => (c.kind === 'propose' ? [c.observation.seen.rollouts.map((r) => odd(r.exampleId))] : []))
+  expect(new Set(seen[0])).toEqual(new Set(['odd', 'even']))
+  expect(new Set(seen[1])).toEqual(new Set(['even']))
+})
+
 test('a field of the problems may say what belongs together', () => {
   const { commands } = searched(options(), (id) => id, ['none'], {
     clusterOf: (id) => (Number(id.slice(1)) < 4 ? 'low' : 'high'),
