@@ -289,7 +289,7 @@ function commands(ended: (code: number) => void): Command {
     .option('--steps <n>', 'steps of learning; default: 150', number)
     .option('--seed <n>', 'of all chance; default: 1', number)
     .option('--reward <name>', 'expected or sampled')
-    .option('--advantage <name>', 'leave-one-out, delta (the paper), batch, whiten, logit-delta or grpo')
+    .option('--advantage <name>', 'grpo (the default), leave-one-out, delta (the paper), batch, whiten or logit-delta')
     .option('--learning-rate <x>', 'default: 0.001', number)
     .option('--entropy <x>', 'what the entropy of the policy counts in the loss; default: 0', number)
     .option('--writer <name>', 'lines (changes of lines, the default) or rewrite (whole notes; needs --from)')
