@@ -264,6 +264,9 @@ test('what it can not work with is refused with one line', () => {
   expect(refusal(() => gepa({ proposals: 0 }))).toBe('gepa: proposals is 0; give a whole number from 1')
   expect(refusal(() => gepa({ accept: 'better' as 'improvement_or_equal' }))).toContain('unknown accept "better"') // without types
   expect(refusal(() => gepa({ template: 'Improve <curr_param>' }))).toContain('has no <side_info>')
+  expect(gepaWriter({ template: 'A <curr_param> <side_info>' }).name).not.toBe(
+    gepaWriter({ template: 'B <curr_param> <side_info>' }).name,
+  )
   expect(refusal(() => gepa().check!(toyOptions({ batches: 'failures' })))).toContain('leave out batches "failures"')
   expect(refusal(() => gepa().check!(toyOptions({ context: { shots: [] } })))).toContain(
     'no part of the context is one that may change',

@@ -6,6 +6,7 @@ import { type Edit, evolveParams, evolver, type Writer } from '../core/evolver.t
 import type { Options, Outcome } from '../core/facts.ts'
 import { type Ask, type Method, propose, scoreHoldout, scoreIn, type View } from '../core/method.ts'
 import type { Observation } from '../core/observation.ts'
+import { seedOf } from '../core/rng.ts'
 import { type Rollout, scoreOf } from '../core/score.ts'
 import type { State } from '../core/state.ts'
 import { type Chance, seeded } from './gepa-chance.ts'
@@ -220,7 +221,8 @@ export function gepaWriter({ template = gepaTemplate }: { template?: string } = 
     if (!template.includes(slot)) throw new ConfigError(`the gepa template has no ${slot}; add it where that text belongs`)
   }
   return {
-    name: template === gepaTemplate ? 'gepa' : 'gepa-template',
+    // A run that is resumed must be told the same, so the name says what was told.
+    name: template === gepaTemplate ? 'gepa' : `gepa-${seedOf(template).toString(36)}`,
     write(o) {
       const [, text] = partOf(o)
       const slots: Readonly<Record<string, string>> = {
