@@ -129,9 +129,12 @@ function commands(ended: (code: number) => void): Command {
       'lamarck estimate --rounds 50 --max-usd 5 --seconds-per-call 4',
     ])
       .argument('[config]', 'default: lamarck.config.ts or .mts')
+      .option('--recipe <name>', 'of a training in place of a run: as lamarck train estimate')
       .option('--seconds-per-call <s>', 'assumed for the time', number)
       .option('--json', 'as one JSON object'),
   ).action(async (config: string | undefined, _flags, command: Command) => {
+    const { recipe, json = false } = command.opts<{ recipe?: string; json?: boolean }>()
+    if (recipe !== undefined) return act((await import('./train-llm.ts')).trainLlmCommand('estimate', { recipe, json }))
     const { estimateCommand } = await import('./estimate.ts')
     await act(estimateCommand(config, command.optsWithGlobals<EstimateFlags>()))
   })

@@ -100,6 +100,15 @@ test.each([
   await expect(refused).rejects.toThrow(message)
 })
 
+test.each(['bird-qwen3-4b', 'mmlu-qwen3-4b'])('the guide shows what the estimate of %s says', async (recipe) => {
+  const printed: string[] = []
+  const write = vi.spyOn(process.stdout, 'write').mockImplementation((text) => Boolean(printed.push(String(text))))
+  expect(await trainLlmCommand('estimate', { recipe })).toBe(0)
+  write.mockRestore()
+  const guide = readFileSync('docs/guide/train-at-scale.md', 'utf8')
+  expect(guide).toContain(`<!-- estimate ${recipe} -->\n\`\`\`\n${printed.join('')}\`\`\`\n<!-- /estimate -->`)
+})
+
 test('a step is told with what it earned, and what the time went to', () => {
   const metrics = { reward: -0.02, rewardDeviation: 0.1, invalid: 0.25, before: 0.5, tokensPerEdit: 700 }
   const timed = { kind: 'timed', step: 3, seconds: 20, sampling: 10, reward: 15, training: 2, tokensPerSecond: 4480 } as const
