@@ -1,15 +1,18 @@
 // lamarck train estimate | collect | run: what training an LLM's policy will take, its trees, and the training over the Tinker API.
-import { existsSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import type { Metrics } from '../core/engine.ts'
 import { ConfigError } from '../core/errors.ts'
 import { evolveParams } from '../core/evolver.ts'
 import { defaultStore, openStore } from '../evolve.ts'
+import { gauges } from '../models/gauges.ts'
 import { type Source, sourceOf } from '../prepare.ts'
 import { birdQwen3 } from '../recipes/bird-qwen3-4b.ts'
 import { assumed, estimateLlm, type LlmEstimate, type LlmRecipe } from '../recipes/llm-recipe.ts'
 import { mmluQwen3 } from '../recipes/mmlu-qwen3-4b.ts'
 import { collect, type LlmPorts, type TrainLlmFact, trainLlm } from '../recipes/train-llm.ts'
 import { onSignal } from './follow.ts'
+import { mlflow } from './mlflow.ts'
 import { table } from './table.ts'
 import { type CommonFlags, terminal } from './terminal.ts'
 import { count } from './words.ts'
@@ -203,18 +206,51 @@ async function trained(ports: LlmPorts, flags: TrainLlmFlags): Promise<number> {
     ...(untrained && { isPretrained: false }),
     ...(ports.signal && { signal: ports.signal }),
   })
+  mkdirSync(ports.folder, { recursive: true })
+  const { recipe, seed, action } = ports
+  const params = { recipe: recipe.name, seed, action: action.name, base: base ?? '', ...recipe.train }
+  const tracked = await mlflow({ env: process.env, folder: ports.folder, name: recipe.name, params })
+  const record = gauges('lamarck.train')
   let code = 0
   for await (const fact of trainLlm(ports, { engine, ...(steps !== undefined && { maxSteps: steps }) })) {
     if (flags.json) out(JSON.stringify(fact))
     else for (const line of factLines(fact)) say(line)
+    const values = numbersOf(fact)
+    await record(values, { recipe: recipe.name })
+    if ('step' in fact) await tracked?.log(fact.step, values)
     if (fact.kind !== 'ended') continue
     if (fact.why !== 'done') warn(`ended early: ${fact.detail ?? fact.why}`)
     code = fact.why !== 'done' ? 5 : fact.best.step === 0 ? 3 : 0
+    await tracked?.end(fact.why === 'done' ? 'FINISHED' : 'FAILED')
     await engine.load(fact.best.checkpoint)
     writeFileSync(join(ports.folder, adapterFile), await engine.adapter('best'))
   }
   if (existsSync(join(ports.folder, adapterFile)) && !flags.json) out(`next: lamarck policy export ${ports.folder} --out FOLDER`)
   return code
+}
+
+/** The numbers of a fact, by names that meters and MLflow take. */
+export function numbersOf(fact: TrainLlmFact): Metrics {
+  switch (fact.kind) {
+    case 'step': {
+      const engine = Object.entries(fact.engine).map(([name, value]) => [`engine.${name}`, value] as const)
+      return finite({ ...fact.metrics, ...Object.fromEntries(engine) })
+    }
+    case 'timed': {
+      const { kind: _, step: __, ...times } = fact
+      return finite(times)
+    }
+    case 'grown':
+      return finite({ states: fact.states, 'grown.before': fact.before, 'grown.invalid': fact.invalid })
+    case 'looked':
+      return { dev: fact.dev }
+    default:
+      return {}
+  }
+}
+
+function finite(values: Metrics): Metrics {
+  return Object.fromEntries(Object.entries(values).filter(([, value]) => Number.isFinite(value)))
 }
 
 /** What is printed of a fact. */

@@ -179,6 +179,37 @@ test('killed in a step and started again, it brings the same steps, and what was
   await expect(all(trainLlm(other, { engine }))).rejects.toThrow('the training began with seed 1, this is 2: give another folder')
 })
 
+test('an edit is scored while others of its step are still drawn', async () => {
+  const p = ports()
+  await grown(p)
+  const { promise: scored, resolve } = Promise.withResolvers<void>()
+  let asked = 0
+  const policy: Model<TokenCompletion> = {
+    name: 'slow',
+    async sample() {
+      if (++asked % recipe.train.states === 0) await scored // else the trainer waits for ever
+      return Array.from({ length: recipe.train.rollouts }, (_, i) => ({
+        ...writes(3),
+        text: `<prompt>an edit with ${'*'.repeat(i + 2)}</prompt>`,
+      }))
+    },
+  }
+  const action: Model = {
+    ...p.action,
+    async sample(...call) {
+      if (call[0][0]?.content.includes('an edit with')) resolve()
+      return p.action.sample(...call)
+    },
+  }
+  let drawing = false
+  const engine: Engine = { ...toyEngine(), policy: async () => (drawing ? policy : untrained) }
+  for await (const fact of trainLlm({ ...p, action }, { engine, maxSteps: 1 })) {
+    if (fact.kind === 'looked') drawing = true
+    if (fact.kind === 'step') drawing = false
+  }
+  expect(asked).toBe(recipe.train.states)
+})
+
 function copied(folder: string): string {
   const to = mkdtempSync(join(tmpdir(), 'lamarck-train-llm-'))
   onTestFinished(() => rmSync(to, { recursive: true }))
