@@ -25,6 +25,6 @@ export async function methodNamed(name: string, settings: Settings): Promise<Met
 }
 
 /** UCB's constant: 2 is the paper's code's, 0.1 fits scores in [0, 1] better. */
-export function exploreOf({ explore, protocol }: Settings): number {
+function exploreOf({ explore, protocol }: Settings): number {
   return explore ?? (protocol === 'paper' ? 2 : 0.1)
 }

@@ -3,6 +3,7 @@ import { ModelError } from './core/errors.ts'
 import type { Options } from './core/facts.ts'
 import type { Model } from './core/model.ts'
 import { evolve } from './evolve.ts'
+import { gepa } from './methods/gepa.ts'
 import type { PartInput, TaskOptions } from './options.ts'
 import { prepare } from './prepare.ts'
 import { memoryStore } from './stores/memory.ts'
@@ -267,6 +268,17 @@ describe('line edits as the way a model is asked', () => {
     expect(run.progress()?.state.nodes.at(-1)?.context).toEqual({ head: 'Be kind.', notes: 'Answer.\nSay yes.' })
     expect(report.names.evolver).toBe('line-edits toy:editor')
     await expect(evolve({ ...one, writer: 'rewrite' }).result).rejects.toThrow('started with another evolver')
+  })
+
+  test('a method with its own way of asking takes neither a template nor whole rewrites, and its settings are of the run', async () => {
+    const plain = { ...keep, evolver: editor, ...of({ notes: 'Answer.' }), store: memoryStore(), id: 'g' }
+    const template = 'Mine. {{context}}{{results}}{{format}}'
+    await expect(prepare({ ...plain, method: 'gepa', template })).rejects.toThrow("a template of your own can't be used")
+    await expect(prepare({ ...plain, method: 'gepa', writer: 'rewrite' })).rejects.toThrow('writer "rewrite" can\'t be used')
+    await evolve({ ...plain, method: gepa() }).result
+    await expect(evolve({ ...plain, method: gepa({ merge: true }) }).result).rejects.toThrow(
+      'started with another method settings',
+    )
   })
 
   test('a template of your own says it too, where its format stands', async () => {

@@ -12,7 +12,7 @@ import { rng, shuffle } from './core/rng.ts'
 import type { Journal } from './core/store.ts'
 import { type Example, type Split, splits as splitNames, type Task } from './core/task.ts'
 import { functionTask } from './function-task.ts'
-import { exploreOf, methodNamed } from './method-named.ts'
+import { methodNamed } from './method-named.ts'
 import { type LanguageModel, languageModel, meteredAiSdk } from './models/ai-sdk.ts'
 import { type CallEvent, type Gate, gate, meteredModel } from './models/metered.ts'
 import { type Price, priceOf, unpriced } from './models/prices.ts'
@@ -141,7 +141,7 @@ export async function prepare(given: EvolveOptions, onWarning?: (warning: string
     options,
     settings,
     names,
-    hashes: { ...hashesOf(task), ...searchHashes(given, settings) },
+    hashes: { ...hashesOf(task), ...searchHashes(method, settings) },
     sources: { act, judge, evolve },
     meterOf,
     meters: (door) => ({
@@ -243,7 +243,14 @@ async function modelEvolver(
     const { lineEdits } = await import('./methods/line-edits.ts')
     return evolver(lineEdits(own))
   }
-  if (template === undefined && method.evolver) return method.evolver
+  if (method.evolver) {
+    const said = template === undefined ? writer && `writer "${writer}"` : 'a template of your own'
+    if (said)
+      throw new ConfigError(
+        `${said} can't be used: method "${method.name}" asks for edits in its own way; take lse, chain or best`,
+      )
+    return method.evolver
+  }
   const { lseWriter } = await import('./methods/lse.ts')
   return evolver(lseWriter(own))
 }
@@ -296,9 +303,8 @@ function hashesOf(task: Task<Example, unknown, unknown>): Readonly<Record<string
 }
 
 /** Settings of the search that no option of the core holds, but that make a run another run. */
-function searchHashes(given: EvolveOptions, settings: Settings): Readonly<Record<string, string>> {
-  const { copies, template = 'default' } = settings
-  return { copies, template: sha(template), ...(typeof given.method !== 'object' && { explore: String(exploreOf(settings)) }) }
+function searchHashes({ settings = '{}' }: Method, { copies, template = 'default' }: Settings): Readonly<Record<string, string>> {
+  return { copies, template: sha(template), 'method settings': sha(settings) }
 }
 
 /** 128 bits of SHA-256 as hex. */

@@ -39,6 +39,8 @@ export type Ask<T> = Generator<readonly Command[], T, readonly Answer[]>
 /** A search strategy. */
 export interface Method {
   readonly name: string
+  /** What it was made with, as JSON: a run is resumed only with the same. */
+  readonly settings?: string
   /** A chain needs the last round's result to start the next: more than one round in flight is refused. */
   readonly sequential?: boolean
   /** How a model is asked for edits, unless the user says otherwise; default: LSE's writer. */

@@ -46,6 +46,7 @@ export function gepa({
   if (!rules.includes(accept)) throw new ConfigError(`gepa: unknown accept "${accept}" (have: ${rules.join(', ')})`)
   return {
     name: 'gepa',
+    settings: JSON.stringify({ merge, proposals, accept, skipPerfect }),
     batch: 3,
     evolver: evolver(gepaWriter(template === undefined ? {} : { template }), { params: { maxTokens: evolveParams.maxTokens } }),
     check(o) {

@@ -16,7 +16,7 @@ import type { Selection } from '../core/tree.ts'
 
 /** The method with UCB over all nodes; `c` weighs exploration, scores being in [0, 1]. */
 export function lse({ c = 0.1 }: { c?: number } = {}): Method {
-  return searching('lse', { kind: 'ucb', c })
+  return { ...searching('lse', { kind: 'ucb', c }), settings: JSON.stringify({ c }) }
 }
 
 /** Edits the newest context each time, as published chains do. */
@@ -34,6 +34,7 @@ export function bestOfN({ n = Number.POSITIVE_INFINITY }: { n?: number } = {}): 
   if (!(n >= 1)) throw new ConfigError(`best-of-n makes n edits, and n is ${n}: give 1 or more`)
   return {
     name: 'best-of-n',
+    settings: JSON.stringify({ n }),
     done(s) {
       if (s.editsPlanned >= n) return `${n} edits of the seed`
       return s.tree.isPruned(0) ? 'the seed is pruned, and only the seed is edited' : undefined

@@ -41,6 +41,7 @@ export function reflexion(options: ReflexionOptions = {}): Method {
   }
   return {
     name: 'reflexion',
+    settings: JSON.stringify(options),
     sequential: true,
     batch: 3,
     evolver: reflexionEvolver(options),

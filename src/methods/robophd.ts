@@ -30,6 +30,7 @@ export function robophd({ players = 3, refinements = 1 }: RobophdOptions = {}): 
     throw new ConfigError(`robophd: refinements is ${refinements}; give a whole number from 0`)
   return {
     name: 'robophd',
+    settings: JSON.stringify({ players, refinements }),
     sequential: true,
     batch: 20,
     plan: (s, o) => ({ from: [leadingNode(s, o)], batch: nextBatch(s, o) }),

@@ -47,6 +47,7 @@ export function textgrad(options: TextgradOptions = {}): Method {
   }
   return {
     name: ['textgrad', ...(compat ? [compat] : []), ...(strict ? ['strict'] : [])].join('-'),
+    settings: JSON.stringify(options),
     sequential: true,
     batch: 3,
     evolver: textgradEvolver(options),

@@ -48,6 +48,7 @@ export function voyager(options: VoyagerOptions = {}): Method {
   if (!(solved > 0 && solved <= 1)) throw new ConfigError(`voyager's solved is ${solved}: give a score above 0 and up to 1`)
   return {
     name: 'voyager',
+    settings: JSON.stringify(options), // functions stay unsaid
     sequential: true,
     batch: 5,
     evolver: voyagerEvolver(options),

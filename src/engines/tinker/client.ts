@@ -315,6 +315,9 @@ function modelOf(id: string, all: Common): TinkerModel {
   }
 }
 
+/** Names tried before a server is believed that none is free. */
+const mostNames = 100
+
 /**
  * Saves under a name, or under that with a number. A name can be taken by the same request, sent before: the server then kept its weights, but
  * its answer was lost.
@@ -324,7 +327,8 @@ async function underFreeName<T>(name: string, save: (free: string) => Promise<T>
     try {
       return await save(nth === 1 ? name : `${name}-${nth}`)
     } catch (error) {
-      if (!(error instanceof RefusedError && error.status === 409 && /already exists/i.test(error.detail))) throw error
+      if (nth === mostNames || !(error instanceof RefusedError && error.status === 409 && /already exists/i.test(error.detail)))
+        throw error
     }
   }
 }
