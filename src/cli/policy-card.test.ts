@@ -26,7 +26,12 @@ function packed(files: Readonly<Record<string, string>>): Buffer {
 }
 
 const config = '{"peft_type":"LORA","base_model_name_or_path":"Qwen/Qwen3-4B-Instruct-2507","r":32}'
-const weights = 'w'.repeat(700)
+const header = JSON.stringify({
+  'model.layers.0.q_proj.lora_A.weight': {},
+  'model.layers.1.q_proj.lora_A.weight': {},
+  'x.o_proj.lora_A.weight': {},
+})
+const weights = `${String.fromCharCode(header.length)}${'\0'.repeat(7)}${header}${'w'.repeat(700)}`
 const train = { states: 32, rollouts: 4, passes: 4, maxTokens: 4096, learningRate: 4e-5, every: 20, devRounds: 5 }
 const facts: readonly TrainLlmFact[] = [
   { kind: 'set', settings: { recipe: 'bird-qwen3-4b', seed: 1, train, action: 'vllm:qwen', engine: 'tinker' } },
@@ -48,6 +53,8 @@ test('a trained LoRA is exported as the folder that servers read, with a card of
   expect(await policyCommand('export', at, { out, quiet: true })).toBe(0)
   expect(readdirSync(out).sort()).toEqual(['README.md', 'adapter_config.json', 'adapter_model.safetensors'])
   expect(readFileSync(join(out, 'adapter_model.safetensors'), 'utf8')).toBe(weights)
+  const written: unknown = JSON.parse(readFileSync(join(out, 'adapter_config.json'), 'utf8'))
+  expect(written).toEqual({ ...JSON.parse(config), target_modules: ['o_proj', 'q_proj'] })
   const card = readFileSync(join(out, 'README.md'), 'utf8')
   for (const line of [
     '- base: Qwen/Qwen3-4B-Instruct-2507',
@@ -74,6 +81,11 @@ test.each([
   ['is no gzip', () => Buffer.from('hello'), /no gzip, or cut off: train again/],
   ['is cut off', () => packed(pair).subarray(0, 60), /no gzip, or cut off: train again/],
   ['was packed in half', () => gzipSync(gunzipSync(packed(pair)).subarray(0, 1600)), /train again/],
+  [
+    'has weights that are none',
+    () => packed({ 'adapter_config.json': config, 'adapter_model.safetensors': 'hello' }),
+    /can't be read, or is cut off: train again/,
+  ],
   [
     'holds something else',
     () => packed({ 'adapter_config.json': config }),

@@ -58,7 +58,20 @@ export function adapterIn(archive: Uint8Array): Readonly<Record<(typeof parts)[n
   const [config, weights] = parts.map((name) => found.get(name))
   if (!config || !weights)
     throw new ConfigError(`the archive of the server holds no LoRA (needs ${parts.join(' and ')}): train again`)
-  return { 'adapter_config.json': config, 'adapter_model.safetensors': weights }
+  return { 'adapter_config.json': complete(config, weights), 'adapter_model.safetensors': weights }
+}
+
+/** The config with `target_modules`, which vLLM wants and SkyRL leaves out: the modules that the weights name. */
+function complete(config: Buffer, weights: Buffer): Buffer {
+  try {
+    const fields = JSON.parse(config.toString('utf8')) as Readonly<Record<string, unknown>> | null
+    if (fields?.target_modules) return config
+    const names = Object.keys(JSON.parse(weights.toString('utf8', 8, 8 + Number(weights.readBigUInt64LE(0)))) as object)
+    const modules = names.flatMap((name) => /\.(\w+)\.lora_A\b/.exec(name)?.[1] ?? [])
+    return Buffer.from(JSON.stringify({ ...fields, target_modules: [...new Set(modules)].sort() }))
+  } catch (cause) {
+    throw new ConfigError("the adapter of the server can't be read, or is cut off: train again", { cause })
+  }
 }
 
 /** The plain files of a tar.gz. Source: POSIX ustar; longer names and links are passed over. */
