@@ -2,6 +2,7 @@
 // what a published method's own prompts would do is for models to show, not for Finch. The landmarks are always there.
 import { existsSync } from 'node:fs'
 import { join } from 'node:path'
+import { ConfigError, EngineError } from '../core/errors.ts'
 import { type Evolver, evolver } from '../core/evolver.ts'
 import type { Method } from '../core/method.ts'
 import type { Model } from '../core/model.ts'
@@ -51,13 +52,17 @@ export interface FinchSuiteOptions {
 /** Strategies that are nothing but a search: their names say all. */
 const plain = ['lse', 'chain', 'best', 'best-of-n']
 
-/** @throws {ConfigError} for a method that is not there; {EngineError} for a checkpoint that does not fit. */
+/** @throws {ConfigError} for a method that is not there, or a checkpoint that does not fit. */
 export async function finchSuite(options: FinchSuiteOptions): Promise<Suite> {
   const { arms, policies, beside = [], evolver: llm, baseUrl, companies, actor = 'finch-actor', variant } = options
   await using engines = new AsyncDisposableStack()
   const policyOf = async (checkpoint: string): Promise<Model> => {
     const engine = engines.use(await finchEngine({ workers: 1 }))
-    await engine.load(checkpoint)
+    await engine.load(checkpoint).catch((cause: unknown) => {
+      throw cause instanceof EngineError
+        ? new ConfigError(`${cause.message}; give a file that lamarck train made`, { cause })
+        : cause
+    })
     return engine.policy()
   }
   const untrained = { name: 'untrained', checkpoint: warmStartFile }

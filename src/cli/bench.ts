@@ -1,7 +1,7 @@
 // lamarck bench <suite>: methods × tasks × seeds on equal budgets, and one table.
 import { spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { mkdirSync, writeFileSync } from 'node:fs'
+import { closeSync, existsSync, mkdirSync, openSync, rmSync, writeFileSync } from 'node:fs'
 import { availableParallelism, cpus } from 'node:os'
 import { basename, dirname, join } from 'node:path'
 import { setTimeout as after } from 'node:timers/promises'
@@ -53,6 +53,9 @@ export interface BenchFlags
 export async function benchCommand(name: string, flags: BenchFlags, version: string): Promise<number> {
   const screen = terminal(flags)
   const began = Date.now()
+  for (const flag of ['seeds', 'rounds', 'companies', 'parallel', 'concurrency', 'workers'] as const)
+    wholeNumber(flag, flags[flag] ?? 1)
+  for (const file of [flags.out, flags.html]) if (typeof file === 'string') refuseUnwritable(file) // before hours have gone by
   const stop = new AbortController()
   using _ = onSignal((again) => (again ? process.exit(130) : stop.abort(new Error('interrupted'))))
   try {
@@ -100,8 +103,29 @@ export function recordText(record: BenchRecord): string {
 }
 
 function write(file: string, text: string): void {
-  mkdirSync(dirname(file), { recursive: true })
-  writeFileSync(file, text)
+  try {
+    mkdirSync(dirname(file), { recursive: true })
+    writeFileSync(file, text)
+  } catch (cause) {
+    throw unwritable(file, cause)
+  }
+}
+
+/** Touches what will be written at the end, which stays as it is. @throws {ConfigError} if that can't be. */
+function refuseUnwritable(file: string): void {
+  const isThere = existsSync(file)
+  try {
+    mkdirSync(dirname(file), { recursive: true })
+    closeSync(openSync(file, 'a'))
+  } catch (cause) {
+    throw unwritable(file, cause)
+  }
+  if (!isThere) rmSync(file)
+}
+
+function unwritable(file: string, cause: unknown): ConfigError {
+  const why = cause instanceof Error ? cause.message : cause
+  return new ConfigError(`${file} can't be written: ${why}; give another file, the race goes on where it was`, { cause })
 }
 
 interface Around {
@@ -275,6 +299,8 @@ async function finchNamed(flags: BenchFlags, { screen, signal }: Around): Promis
   const rewards = preset === 'reward' ? (['leave-one-out', 'grpo', 'delta'] as const) : (['leave-one-out', 'grpo'] as const)
   refuseIdle(flags, { isOneArm, most: rewards.length })
   const arms = isOneArm ? [armOf('lse')] : armsOf(flags)
+  const gone = policy.find((file) => !existsSync(file))
+  if (gone !== undefined) throw new ConfigError(`no policy file "${gone}"; lamarck train makes one and says where`)
   if (policy.length === 0 && evolver === undefined && flags.share === undefined) {
     await using suite = await finchSuite({ arms, policies: [], companies: 1 })
     await refuseUnfit(suite) // before minutes of training

@@ -31,11 +31,11 @@ export async function policyCommand(
     if (llm) return 0
     const lines = progress()
     const facts = readFacts(join(at, 'facts.jsonl'))
-    for (const line of [...facts.flatMap((fact) => lines(fact)), ...rewardCurve(facts)]) out(line)
+    for (const line of [...facts.flatMap((fact) => lines(fact)), ...rewardCurve(facts)]) out(safe(line))
     return 0
   }
   const files = globSync(join(folder ?? '.lamarck', '**', 'facts.jsonl')).sort()
-  for (const file of files) out(summary(file))
+  for (const file of files) out(safe(summary(file)))
   if (files.length === 0) out('no policy was trained here yet: lamarck train')
   return 0
 }
@@ -43,12 +43,13 @@ export async function policyCommand(
 function exported(folder: string, flags: PolicyFlags): number {
   const [from, to] = [join(folder, 'policy.safetensors'), flags.out]
   if (to === undefined) throw new ConfigError('where to? give a file: --out policy.safetensors')
-  if (!existsSync(from))
+  const facts = readFacts(join(folder, 'facts.jsonl'))
+  if (!existsSync(from) || facts.at(-1)?.kind !== 'ended')
     throw new ConfigError(`the training in ${folder} has not ended: go on with lamarck train --out ${folder}`)
   if (existsSync(to)) throw new ConfigError(`${to} is there already: give another file`)
   try {
     copyFileSync(from, to, constants.COPYFILE_EXCL)
-    writeFileSync(`${to}.md`, finchCard(readFacts(join(folder, 'facts.jsonl'))))
+    writeFileSync(`${to}.md`, finchCard(facts))
   } catch (cause) {
     throw new ConfigError(`${to} can't be written: ${cause instanceof Error ? cause.message : cause}`, { cause })
   }

@@ -1,6 +1,7 @@
 // The commands, their flags and examples. Each command's file is loaded when it runs, so that --help is fast.
 import { readFileSync } from 'node:fs'
 import { Argument, Command, CommanderError, InvalidArgumentError, Option } from 'commander'
+import { ConfigError } from '../core/errors.ts'
 import type { ApplyFlags } from './apply.ts'
 import type { BenchFlags } from './bench.ts'
 import type { DemoFlags } from './demo.ts'
@@ -35,6 +36,20 @@ export async function main(argv: readonly string[]): Promise<void> {
     else return fail(error, argv, false)
   }
   end(code)
+}
+
+/** Flags of `lamarck train` that only one of its two trainings has. */
+const ofFinch = ['reward', 'advantage', 'entropy', 'writer', 'order', 'refresh', 'workers', 'from'] as const
+const ofRecipes = [
+  ...(['recipe', 'data', 'model', 'baseUrl', 'evolver', 'evolverUrl', 'concurrency', 'parallel', 'url', 'base'] as const),
+  ...(['tokenizer', 'rank', 'context', 'microBatch', 'untrained', 'runs', 'rounds', 'draws', 'passes', 'every'] as const),
+  ...(['editTokens', 'tasks', 'devTasks', 'prefill', 'decode'] as const),
+] as const
+
+function strayText(what: LlmCommand | undefined, name: string): string {
+  const flag = `--${name.replace(/[A-Z]/g, (c) => `-${c.toLowerCase()}`)}`
+  if (what !== undefined) return `${flag} is for training in Finch: leave it out of lamarck train ${what}`
+  return `${flag} is for a recipe: lamarck train estimate, collect or run; lamarck train alone trains in Finch`
 }
 
 /** Said when nothing is left to wait for and the work is not done. */
@@ -332,6 +347,8 @@ function commands(ended: (code: number) => void): Command {
     .option('--decode <n>', 'estimate: tokens a second that one GPU writes', number)
     .action(async (what: LlmCommand | undefined, _flags, command: Command) => {
       const flags = command.optsWithGlobals<TrainFlags & TrainLlmFlags>()
+      const stray = (what === undefined ? ofRecipes : ofFinch).find((name) => flags[name] !== undefined)
+      if (stray !== undefined) throw new ConfigError(strayText(what, stray))
       if (what === undefined) return act((await import('./train.ts')).trainCommand(flags))
       await act((await import('./train-llm.ts')).trainLlmCommand(what, flags))
     })

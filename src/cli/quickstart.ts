@@ -45,6 +45,7 @@ export interface QuickstartFlags extends CommonFlags, StoreFlags {
 export async function quickstartCommand(flags: QuickstartFlags): Promise<number> {
   const { json = false, seed, real } = flags
   const sizes = sizesOf(flags)
+  if (seed !== undefined && !Number.isInteger(seed)) throw new ConfigError(`seed is ${seed}: give a whole number`)
   if (real !== undefined) await (await import('../recipes/quickstart-real.ts')).checkReal(real) // before minutes have gone by
   await loadJax() // before a store is made
   const place = placeOf(flags)

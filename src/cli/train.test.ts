@@ -26,7 +26,7 @@ test('a training is told in lines: settings, every tenth step with the time left
   ]
   const lines = progress()
   expect(facts.flatMap((fact, i) => lines(fact, 6 * i))).toEqual([
-    'training in Finch (simulated): leave-one-out of expected rewards, learning rate 0.001, seed 1, beginning with jax:1',
+    'training in Finch (simulated): grpo of expected rewards, learning rate 0.001, seed 1, beginning with jax:1',
     '64 states to learn from, mean score 0.321; invalid edits 3.0 %',
     'step 10/20  reward −0.100  invalid 25.0 %  copies 0.0 %  kept –  20 tokens an edit  0:54 left',
     'step 20/20  reward +0.100  invalid 25.0 %  copies 0.0 %  kept 87.5 %  20 tokens an edit  0:00 left',
@@ -53,6 +53,7 @@ test.each([
   [{ advantage: 'best' }, 'unknown advantage "best" (have: leave-one-out, delta, batch, whiten, logit-delta, grpo)'],
   [{ reward: 'hoped' }, 'unknown reward "hoped" (have: expected, sampled)'],
   [{ steps: 0 }, 'steps is 0: give a whole number from 1'],
+  [{ seed: 1.5 }, 'seed is 1.5: give a whole number'],
   [{ states: 0 }, 'states is 0: give a whole number from 1'],
   [{ rollouts: 0.5 }, 'rollouts is 0.5: give a whole number from 1'],
   [{ refresh: -1 }, 'refresh is -1: give a whole number from 1'],
@@ -106,6 +107,11 @@ test.each(['{"kind":"step"}\n', 'words\n'])('a folder with a record of something
   writeFileSync(join(out, 'facts.jsonl'), text)
   await expect(trainCommand({ out })).rejects.toThrow('is not the record of a training: give another folder')
   expect(readFileSync(join(out, 'facts.jsonl'), 'utf8')).toBe(text)
+})
+
+test('grpo with nothing to compare is refused before the trees are grown', async () => {
+  const said = 'grpo compares the rollouts of a state: with 1 nothing is learned; give 2 or more, or another advantage'
+  await expect(trainCommand({ out: folder(), advantage: 'grpo', rollouts: 1, workers: 1 })).rejects.toThrow(said)
 })
 
 test('more states a step than the trees can leave are refused before they are grown', async () => {

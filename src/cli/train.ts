@@ -81,6 +81,7 @@ function optionsOf(flags: TrainFlags): TrainFinchOptions {
   if (learningRate !== undefined && !(learningRate > 0))
     throw new ConfigError(`the learning rate is ${learningRate}: give a number above 0`)
   if (entropy !== undefined && !(entropy >= 0)) throw new ConfigError(`entropy is ${entropy}: give a number from 0`)
+  if (seed !== undefined && !Number.isInteger(seed)) throw new ConfigError(`seed is ${seed}: give a whole number`)
   named('engine', flags.engine ?? 'jax', ['jax'])
   if (writer === 'rewrite' && from === undefined)
     throw new ConfigError(

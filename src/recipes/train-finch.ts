@@ -1,6 +1,6 @@
 // Trains Finch's policy by LSE: trees grown by the policy as it begins, their states, rewards from the training companies, development
 // companies to pick the checkpoint by. Facts go to a file as they come; whoever is killed goes on from the last checkpoint.
-import { appendFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { appendFileSync, existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
 import { ConfigError } from '../core/errors.ts'
@@ -20,6 +20,7 @@ import { type TrainFact, type TrainOptions, train } from '../train/train.ts'
 import { finchViolation, finchWriter } from './finch.ts'
 import { checkPolicy, policyParams } from './finch-policy.ts'
 import { type FinchTree, type GrowOptions, growTree, holdoutScore } from './finch-tree.ts'
+import { hold, parsedLines, replaceWhole, strange } from './training-folder.ts'
 
 /** What an edit's tokens are told, by name: `delta` is the paper's, `grpo` its ablation. */
 export const advantageOf = {
@@ -93,10 +94,14 @@ export async function* trainFinch(
   const { seed, reward, writer, dev: devCompanies, trees, rounds, states } = settings
   if (states > trees * rounds)
     throw new ConfigError(`${trees} trees of ${rounds} edits leave ${trees * rounds} states at most, and a step takes ${states}`)
+  if (settings.rollouts < 2 && settings.advantage === 'grpo')
+    throw new ConfigError(
+      'grpo compares the rollouts of a state: with 1 nothing is learned; give 2 or more, or another advantage',
+    )
+  using _held = hold(folder)
   const file = join(folder, 'facts.jsonl')
   const past = kept(readFacts(file), settings)
-  mkdirSync(folder, { recursive: true })
-  writeFileSync(file, past.map(line).join(''))
+  replaceWhole(file, past.map(line).join(''))
   const note = <F extends TrainFinchFact>(fact: F): F => {
     appendFileSync(file, line(fact))
     return fact
@@ -214,14 +219,24 @@ function line(fact: TrainFinchFact): string {
 /** The facts of a file; a last line that was cut off is no fact. @throws {ConfigError} if they are not those of a training. */
 export function readFacts(file: string): readonly TrainFinchFact[] {
   if (!existsSync(file)) return []
-  const whole = readFileSync(file, 'utf8').split('\n').slice(0, -1)
-  try {
-    const facts = whole.map((text) => JSON.parse(text) as TrainFinchFact) // written above, if this is such a file
-    if (facts.length === 0 || facts[0]?.kind === 'set') return facts
-  } catch (cause) {
-    if (!(cause instanceof SyntaxError)) throw cause
-  }
+  const facts = parsedLines(file).map((fact, i) => {
+    if (!isFact(fact)) throw new ConfigError(strange(file, i))
+    return fact as TrainFinchFact // written above, as it has what this kind holds
+  })
+  if (facts.length === 0 || facts[0]?.kind === 'set') return facts
   throw new ConfigError(`${file} is not the record of a training: give another folder`)
+}
+
+/** What must be there of each kind of fact. */
+const held: Readonly<Record<string, readonly string[]>> = {
+  ...{ set: ['settings'], began: ['options'], step: ['metrics'], looked: ['checkpoint'], ended: ['best'] },
+  ...{ grown: [], timed: ['seconds'] },
+}
+
+function isFact(fact: unknown): boolean {
+  if (typeof fact !== 'object' || fact === null || !('kind' in fact) || typeof fact.kind !== 'string') return false
+  const needs = Object.hasOwn(held, fact.kind) ? held[fact.kind] : undefined
+  return needs?.every((name) => Object.entries(fact).some(([key, value]) => key === name && value !== null)) ?? false
 }
 
 /** The facts up to the last checkpoint: those after it will come again. */

@@ -2,7 +2,7 @@
 // policy, whose prompts are kept in a folder and whose nodes in the store; then the trainer, over any engine, with rewards from the action model.
 //
 // A reward is kept by step, tree and context as soon as it is known: a step that is done again after a kill pays only for edits that are new.
-import { appendFileSync, existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { appendFileSync, existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
 import pLimit from 'p-limit'
@@ -28,6 +28,7 @@ import type { Grown, State } from '../train/curriculum.ts'
 import { type TrainFact, train } from '../train/train.ts'
 import type { LlmRecipe, LlmTask } from './llm-recipe.ts'
 import { type Shares, stopwatch } from './stopwatch.ts'
+import { hold, parsedLines, replaceWhole } from './training-folder.ts'
 
 /** What both steps are handed. */
 export interface LlmPorts {
@@ -85,9 +86,9 @@ export async function* collect(
   const { recipe, store, data, folder, seed, action, signal, concurrency = 64, writer = lseWriter() } = ports
   const names = (await recipe.tasks(data)).train
   if (names.length === 0) throw new ConfigError(`${data}: has no task to train on`)
-  mkdirSync(folder, { recursive: true })
+  using _held = hold(folder)
   const file = join(folder, 'states.jsonl')
-  writeFileSync(file, whole(file)) // a line that was cut off is gone
+  replaceWhole(file, whole(file)) // a line that was cut off is gone
   const tasks = new Tasks(recipe, data)
   await using _ = tasks
   const limit = pLimit(parallel)
@@ -193,10 +194,10 @@ export async function* trainLlm(
     ...(maxSteps !== undefined && { maxSteps }),
   }
   const file = join(folder, 'facts.jsonl')
+  using _held = hold(folder)
   const past = kept(readLlmFacts(file), settings)
   const trees = await treesOf(ports)
-  mkdirSync(folder, { recursive: true })
-  writeFileSync(file, past.map((fact) => `${JSON.stringify(fact)}\n`).join(''))
+  replaceWhole(file, past.map((fact) => `${JSON.stringify(fact)}\n`).join(''))
   let at = 0
   const note = <F extends TrainLlmFact>(fact: F): F => {
     appendFileSync(file, `${JSON.stringify(fact)}\n`)
@@ -300,7 +301,7 @@ function rewarder(
 ): (context: Observation['node']['context'], state: State, step: number) => Promise<number> {
   const by = new Map(trees.map((tree) => [tree.task, tree]))
   const file = join(folder, 'rewards.jsonl')
-  writeFileSync(file, whole(file))
+  replaceWhole(file, whole(file))
   const known = new Map(lines<Paid>(file).map(({ step, edit, score }) => [`${step} ${edit}`, Promise.resolve(score)]))
   // What a call said is not kept: only the reward that came of it.
   const journal: Journal = { read: async () => [], put: async () => {}, spent: async () => ({ done: noCost, lost: noCost }) }
@@ -359,10 +360,7 @@ function whole(file: string): string {
 }
 
 function lines<T>(file: string): readonly T[] {
-  return whole(file)
-    .split('\n')
-    .slice(0, -1)
-    .map((line) => JSON.parse(line) as T) // written in this file
+  return existsSync(file) ? (parsedLines(file) as readonly T[]) : [] // written in this file
 }
 
 /** The facts of a file. @throws {ConfigError} if they are not those of such a training. */

@@ -132,6 +132,48 @@ const rows: readonly Row[] = [
     says: /^there are no runs in \.lamarck\/lamarck\.db; start one/,
   },
   {
+    what: 'a flag of recipes on a training in Finch',
+    files: good,
+    args: () => ['train', '--recipe', 'bird-qwen3-4b'],
+    says: /^--recipe is for a recipe: lamarck train estimate, collect or run; lamarck train alone trains in Finch/,
+  },
+  {
+    what: 'a flag of Finch on a recipe',
+    files: good,
+    args: () => ['train', 'run', '--recipe', 'bird-qwen3-4b', '--learning-rate', '1', '--advantage', 'delta'],
+    says: /^--advantage is for training in Finch: leave it out of lamarck train run/,
+  },
+  {
+    what: 'a quickstart with half a seed',
+    files: good,
+    args: () => ['quickstart', '--seed', '1.5'],
+    says: /^seed is 1\.5: give a whole number/,
+  },
+  {
+    what: 'a race without a seed',
+    files: good,
+    args: () => ['bench', 'finch', '--seeds', '0'],
+    says: /^seeds is 0: give a whole number from 1/,
+  },
+  {
+    what: 'a race in no process',
+    files: good,
+    args: () => ['bench', 'finch', '--workers', '0'],
+    says: /^workers is 0: give a whole number from 1/,
+  },
+  {
+    what: 'a race by a policy that is not there',
+    files: good,
+    args: () => ['bench', 'finch', '--policy', 'x.safetensors'],
+    says: /^no policy file "x\.safetensors"/,
+  },
+  {
+    what: 'a race whose results have no place',
+    files: good,
+    args: () => ['bench', 'finch', '--out', 'q.jsonl/x.json'],
+    says: /^q\.jsonl\/x\.json can't be written: E.*; give another file/,
+  },
+  {
     what: 'an export to nowhere',
     files: good,
     args: () => ['export', '--to', 'x'],
