@@ -256,6 +256,10 @@ function progress({ say }: Terminal, isQuiet: boolean): Progress {
 /** @throws {ConfigError} for a suite, method or preset that is not there. */
 async function suiteNamed(name: string, flags: BenchFlags, around: Around): Promise<Suite> {
   if (name === 'finch') return finchNamed(flags, around)
+  for (const flag of ['policy', 'companies'] as const)
+    if (flags[flag] !== undefined) throw new ConfigError(`--${flag} is for suite finch: leave it out`)
+  if (flags.protocol !== undefined && flags.protocol !== 'default' && flags.protocol !== 'paper')
+    throw new ConfigError(`unknown protocol "${flags.protocol}" (have: default, paper)`)
   const arms = armsOf(flags)
   const options: SuiteOptions = {
     arms,
@@ -272,13 +276,17 @@ async function suiteNamed(name: string, flags: BenchFlags, around: Around): Prom
       `unknown suite "${name}" (have: finch, ${dataSuites.join(', ')}, or a config of yours: lamarck bench my.bench.ts)`,
     )
   }
+  if (flags.data !== undefined) throw new ConfigError(`${name} says itself where its data is: leave --data out`)
   const { options: found } = await loadConfig(name)
   const tasks =
     'tasks' in found && typeof found.tasks === 'object' && found.tasks !== null
       ? Object.entries(found.tasks)
       : [[basename(name).split('.')[0]!, found] as const]
   // as: configs, checked name by name when their run is prepared
-  const own = new Map(tasks.map(([task, config]) => [task, async () => (await config) as Partial<EvolveOptions>] as const))
+  const all = new Map(tasks.map(([task, config]) => [task, async () => (await config) as Partial<EvolveOptions>] as const))
+  const missing = flags.tasks?.find((task) => !all.has(task))
+  if (missing !== undefined) throw new ConfigError(`${name} has no task "${missing}" (have: ${[...all.keys()].join(', ')})`)
+  const own = new Map([...all].filter(([task]) => flags.tasks?.includes(task) ?? true))
   return suiteOf(basename(name).split('.')[0]!, own, options)
 }
 

@@ -1,6 +1,6 @@
 // lamarck policy list | show | export: which policies were trained here, how a training went, and its best policy with its card: one file, or
 // the folder of a LoRA.
-import { constants, copyFileSync, existsSync, globSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
+import { copyFileSync, existsSync, globSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs'
 import { dirname, join } from 'node:path'
 import { ConfigError } from '../core/errors.ts'
 import { readFacts } from '../recipes/train-finch.ts'
@@ -48,9 +48,11 @@ function exported(folder: string, flags: PolicyFlags): number {
     throw new ConfigError(`the training in ${folder} has not ended: go on with lamarck train --out ${folder}`)
   if (existsSync(to)) throw new ConfigError(`${to} is there already: give another file`)
   try {
-    copyFileSync(from, to, constants.COPYFILE_EXCL)
+    copyFileSync(from, `${to}.part`)
     writeFileSync(`${to}.md`, finchCard(facts))
+    renameSync(`${to}.part`, to) // whole or not at all
   } catch (cause) {
+    rmSync(`${to}.part`, { force: true })
     throw new ConfigError(`${to} can't be written: ${cause instanceof Error ? cause.message : cause}`, { cause })
   }
   terminal(flags).out(to)

@@ -156,6 +156,24 @@ const rows: readonly Row[] = [
     says: /^seeds is 0: give a whole number from 1/,
   },
   {
+    what: 'a race of a config on a task it has not',
+    files: good,
+    args: () => ['bench', 'lamarck.config.ts', '--tasks', 'x', ...to()],
+    says: /^lamarck\.config\.ts has no task "x" \(have: lamarck\)/,
+  },
+  {
+    what: 'a race of a config with a flag of Finch',
+    files: good,
+    args: () => ['bench', 'lamarck.config.ts', '--policy', 'x', ...to()],
+    says: /^--policy is for suite finch: leave it out/,
+  },
+  {
+    what: 'a race by a protocol that is none',
+    files: good,
+    args: () => ['bench', 'lamarck.config.ts', '--protocol', 'papre', ...to()],
+    says: /^unknown protocol "papre" \(have: default, paper\)/,
+  },
+  {
     what: 'a race in no process',
     files: good,
     args: () => ['bench', 'finch', '--workers', '0'],
