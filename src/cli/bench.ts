@@ -49,12 +49,17 @@ export interface BenchFlags
   readonly json?: boolean
 }
 
+/** All of them are in memory at once. */
+const mostCompanies = 1000
+
 /** Races and prints the table. Resolves to the exit code. */
 export async function benchCommand(name: string, flags: BenchFlags, version: string): Promise<number> {
   const screen = terminal(flags)
   const began = Date.now()
   for (const flag of ['seeds', 'rounds', 'companies', 'parallel', 'concurrency', 'workers'] as const)
     wholeNumber(flag, flags[flag] ?? 1)
+  if ((flags.companies ?? 0) > mostCompanies)
+    throw new ConfigError(`companies is ${flags.companies}: give ${mostCompanies} at most`)
   for (const file of [flags.out, flags.html]) if (typeof file === 'string') refuseUnwritable(file) // before hours have gone by
   const stop = new AbortController()
   using _ = onSignal((again) => (again ? process.exit(130) : stop.abort(new Error('interrupted'))))

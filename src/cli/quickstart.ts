@@ -72,6 +72,9 @@ export async function quickstartCommand(flags: QuickstartFlags): Promise<number>
   }
 }
 
+/** All of them are in memory at once. */
+const mostCompanies = 1000
+
 function sizesOf({ quick, steps, companies, rounds }: QuickstartFlags): QuickstartSizes {
   const base = quick ? quickSizes : wholeSizes
   const sizes = { steps: steps ?? base.steps, companies: companies ?? base.companies, rounds: rounds ?? base.rounds }
@@ -79,6 +82,8 @@ function sizesOf({ quick, steps, companies, rounds }: QuickstartFlags): Quicksta
     const least = name === 'companies' ? 2 : 1
     if (!(Number.isInteger(value) && value >= least))
       throw new ConfigError(`${name} is ${value}: give a whole number from ${least}`)
+    if (name === 'companies' && value > mostCompanies)
+      throw new ConfigError(`companies is ${value}: give ${mostCompanies} at most`)
   }
   return sizes
 }

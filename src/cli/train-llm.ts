@@ -68,6 +68,8 @@ export const adapterFile = 'adapter.tar.gz'
 /** Resolves to the exit code. */
 export async function trainLlmCommand(what: LlmCommand, flags: TrainLlmFlags): Promise<number> {
   const recipe = recipeOf(flags)
+  if (flags.seed !== undefined && !Number.isInteger(flags.seed))
+    throw new ConfigError(`seed is ${flags.seed}: give a whole number`)
   if (what === 'estimate') return estimated(recipe, flags)
   const { out: folder = join('.lamarck', recipe.name) } = flags
   const { warn } = terminal(flags)

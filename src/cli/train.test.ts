@@ -54,6 +54,7 @@ test.each([
   [{ reward: 'hoped' }, 'unknown reward "hoped" (have: expected, sampled)'],
   [{ steps: 0 }, 'steps is 0: give a whole number from 1'],
   [{ seed: 1.5 }, 'seed is 1.5: give a whole number'],
+  [{ workers: 1_000_000 }, 'workers is 1000000: give 256 at most'],
   [{ states: 0 }, 'states is 0: give a whole number from 1'],
   [{ rollouts: 0.5 }, 'rollouts is 0.5: give a whole number from 1'],
   [{ refresh: -1 }, 'refresh is -1: give a whole number from 1'],

@@ -39,12 +39,16 @@ export interface TrainFlags extends CommonFlags {
   readonly json?: boolean
 }
 
+/** More threads than any machine has cores for a policy this small. */
+const mostWorkers = 256
+
 /** Trains, or goes on with what is in the folder. Resolves to the exit code: 3 if no checkpoint beats the first on dev. */
 export async function trainCommand(flags: TrainFlags): Promise<number> {
   const { out: folder = join('.lamarck', 'train'), from = warmStartFile, json = false } = flags
   const { say, out, warn, paint } = terminal(flags)
   const options = optionsOf(flags)
   const workers = count('workers', flags.workers)
+  if ((flags.workers ?? 0) > mostWorkers) throw new ConfigError(`workers is ${flags.workers}: give ${mostWorkers} at most`)
   const stop = new AbortController()
   using _ = onSignal((again) => (again ? process.exit(130) : stop.abort(new Error('interrupted'))))
   const lines = progress()

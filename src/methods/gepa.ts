@@ -47,11 +47,14 @@ export function gepa({
   return {
     name: 'gepa',
     settings: JSON.stringify({ merge, proposals, accept, skipPerfect }),
-    batch: 3,
+    batch: usual,
     evolver: evolver(gepaWriter(template === undefined ? {} : { template }), { params: { maxTokens: evolveParams.maxTokens } }),
     check(o) {
       if (o.batches !== 'shuffled') throw new ConfigError(`gepa draws its own minibatches; leave out batches "${o.batches}"`)
       textParts(o.context, o.rules)
+      const most = Math.max(usual, o.splits.train.length) // a minibatch is filled up with problems that stand in it already
+      if (o.batch > most)
+        throw new ConfigError(`gepa: a minibatch of ${o.batch} is more than train has; give ${most} at most (batch)`)
     },
     plan(s, o) {
       const draw = chance(o.seed, s.planned)
@@ -94,6 +97,9 @@ function textParts(context: Context, rules: Options['rules']): readonly string[]
     )
   return parts
 }
+
+/** Problems of a minibatch. */
+const usual = 3
 
 /** Slices of this epoch's order, filled up from its end to whole minibatches; the next round starts one slice on. */
 function minibatches(

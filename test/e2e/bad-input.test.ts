@@ -94,6 +94,12 @@ const rows: readonly Row[] = [
   { what: 'an unknown budget', files: withOption('budget: { euros: 3 }'), says: /^option "budget" is \{"euros":3\}: / },
   { what: 'an unknown method', files: withOption("method: 'magic'"), says: /^unknown method "magic" \(have: lse, chain, best/ },
   {
+    what: 'a minibatch larger than train',
+    files: good,
+    args: () => ['evolve', ...to(), '--method', 'gepa', '--batch', '100000'],
+    says: /^gepa: a minibatch of 100000 is more than train has; give \d+ at most \(batch\)/,
+  },
+  {
     what: 'a chain with rounds in flight',
     files: good,
     args: () => ['evolve', ...to(), '--method', 'chain', '--in-flight', '3'],
@@ -148,6 +154,12 @@ const rows: readonly Row[] = [
     files: good,
     args: () => ['quickstart', '--seed', '1.5'],
     says: /^seed is 1\.5: give a whole number/,
+  },
+  {
+    what: 'a quickstart of more companies than memory holds',
+    files: good,
+    args: () => ['quickstart', '--companies', '1e9'],
+    says: /^companies is 1000000000: give 1000 at most/,
   },
   {
     what: 'a race without a seed',
