@@ -312,6 +312,7 @@ async function finchNamed(flags: BenchFlags, { screen, signal }: Around): Promis
   const rewards = preset === 'reward' ? (['leave-one-out', 'grpo', 'delta'] as const) : (['leave-one-out', 'grpo'] as const)
   refuseIdle(flags, { isOneArm, most: rewards.length })
   const arms = isOneArm ? [armOf('lse')] : armsOf(flags)
+  if (flags.policy?.length === 0) throw new ConfigError('--policy names no file: give one, or leave it out and it is trained')
   const gone = policy.find((file) => !existsSync(file))
   if (gone !== undefined) throw new ConfigError(`no policy file "${gone}"; lamarck train makes one and says where`)
   if (policy.length === 0 && evolver === undefined && flags.share === undefined) {
@@ -362,6 +363,9 @@ const policyNames = { 'leave-one-out': 'trained', grpo: 'trained with GRPO', del
 const quickSteps = 40
 
 function armsOf({ methods, preset }: BenchFlags): readonly Arm[] {
+  if (methods?.length === 0) throw new ConfigError('--methods names none: give one or more, with commas between')
+  const twice = methods?.find((method, i) => methods.indexOf(method) < i)
+  if (twice !== undefined) throw new ConfigError(`--methods names ${twice} twice: name each once`)
   if (preset === undefined) return (methods ?? defaultMethods).map((method) => armOf(method))
   if (methods) throw new ConfigError('--preset says which methods race: leave --methods out')
   const found = ablationNames.find((name) => name === preset)

@@ -186,6 +186,18 @@ const rows: readonly Row[] = [
     says: /^unknown protocol "papre" \(have: default, paper\)/,
   },
   {
+    what: 'a race of nobody',
+    files: good,
+    args: () => ['bench', 'lamarck.config.ts', '--methods', '', ...to()],
+    says: /^--methods names none: give one or more/,
+  },
+  {
+    what: 'a race of a method against itself',
+    files: good,
+    args: () => ['bench', 'lamarck.config.ts', '--methods', 'lse,lse', ...to()],
+    says: /^--methods names lse twice: name each once/,
+  },
+  {
     what: 'a race in no process',
     files: good,
     args: () => ['bench', 'finch', '--workers', '0'],
