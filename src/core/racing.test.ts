@@ -30,13 +30,13 @@ test('the wealth by hand: two draws of 0 of four, staked on a mean below one hal
 
 test('the wealth grows with the mean it is staked against', () => {
   fc.assert(
-    fc.property(list, fc.double({ min: -1, max: 1, noNaN: true }), fc.double({ min: 0, max: 0.5 }), (xs, m, more) => {
+    fc.property(list, fc.double({ min: -1, max: 1, noNaN: true }), fc.double({ min: 0, max: 0.5, noNaN: true }), (xs, m, more) => {
       expect(wealth(xs, 2 * xs.length, m + more)).toBeGreaterThanOrEqual(wealth(xs, 2 * xs.length, m) - 1e-9)
     }),
   )
 })
 
-test('bounds only narrow, keep to what is still possible, and end at the mean of all', () => {
+test('bounds only narrow, keep to what is still possible, and end at the mean of all unless they missed it', () => {
   fc.assert(
     fc.property(list, fc.constantFrom(0.05, 0.2, 0.5), (xs, alpha) => {
       let [low, high] = [-1, 1]
@@ -47,9 +47,11 @@ test('bounds only narrow, keep to what is still possible, and end at the mean of
         expect(next[0]).toBeLessThanOrEqual(next[1])
         ;[low, high] = next
       }
-      if (low < high) expect(high - low).toBeLessThanOrEqual(2.1e-4)
+      const end = mean(xs)
+      const isMissed = end < low - 1e-9 || end > high + 1e-9 // once in 1 / alpha runs at most
+      if (!isMissed) expect(high - low).toBeLessThanOrEqual(2.1e-4)
     }),
-    { numRuns: 50 },
+    { numRuns: 50, examples: [[[-1, -1, 0, 0, 1, 1], 0.5]] },
   )
 })
 
