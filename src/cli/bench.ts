@@ -360,7 +360,7 @@ function refuseIdle(
 const policyNames = { 'leave-one-out': 'trained', grpo: 'trained with GRPO', delta: 'trained with delta' } as const
 
 /** Steps of a training for `--quick`. */
-const quickSteps = 40
+const quickSteps = 30
 
 function armsOf({ methods, preset }: BenchFlags): readonly Arm[] {
   if (methods?.length === 0) throw new ConfigError('--methods names none: give one or more, with commas between')
