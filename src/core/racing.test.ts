@@ -30,9 +30,14 @@ test('the wealth by hand: two draws of 0 of four, staked on a mean below one hal
 
 test('the wealth grows with the mean it is staked against', () => {
   fc.assert(
-    fc.property(list, fc.double({ min: -1, max: 1, noNaN: true }), fc.double({ min: 0, max: 0.5, noNaN: true }), (xs, m, more) => {
-      expect(wealth(xs, 2 * xs.length, m + more)).toBeGreaterThanOrEqual(wealth(xs, 2 * xs.length, m) - 1e-9)
-    }),
+    fc.property(
+      list,
+      fc.double({ min: -1, max: 1, noNaN: true }),
+      fc.double({ min: 0, max: 0.5, noNaN: true }),
+      (xs, m, more) => {
+        expect(wealth(xs, 2 * xs.length, m + more)).toBeGreaterThanOrEqual(wealth(xs, 2 * xs.length, m) - 1e-9)
+      },
+    ),
   )
 })
 
