@@ -39,20 +39,57 @@ export const evolveParams: Params = { maxTokens: 4096, temperature: 0.7, topP: 0
 export function evolver(writer: Writer, { params = evolveParams, tries = 3 }: { params?: Params; tries?: number } = {}): Evolver {
   return {
     name: writer.name,
-    async propose(observation, { model, check, seed, signal }) {
-      let messages = writer.write(observation)
-      let edit: Edit = { kind: 'invalid', reason: 'never asked', completion: '' }
-      for (let t = 0; t < tries; t++) {
-        const [completion] = await model.sample(messages, { ...params, seed: seed + t }, signal)
-        const text = completion?.text ?? ''
-        edit = checked(writer.read(text, observation), check)
-        if (edit.kind === 'edit') return edit
-        const again = `That answer could not be used: ${edit.reason}. Answer again, in the same format.`
-        messages = [...messages, { role: 'assistant', content: text || '(empty)' }, { role: 'user', content: again }]
-      }
-      return edit
+    async propose(observation, call) {
+      const edit = await askAgain(writer.write(observation), asker(call, params), {
+        read: (text) => checked(writer.read(text, observation), call.check),
+        against: (read) => (read.kind === 'edit' ? undefined : unusable(read.reason)),
+        tries,
+      })
+      return edit ?? neverAsked
     },
   }
+}
+
+/** Asks a model for one answer, as text; each time it is asked again the seed is the next one. */
+export type Asker = (messages: readonly Message[], again?: number) => Promise<string>
+
+export function asker({ model, seed, signal }: Pick<ProposeCall, 'model' | 'seed' | 'signal'>, params: Params): Asker {
+  return async (messages, again = 0) => {
+    const [completion] = await model.sample(messages, { ...params, seed: seed + again }, signal)
+    return completion?.text ?? ''
+  }
+}
+
+export interface Reading<T> {
+  readonly read: (completion: string) => T
+  /** What to say against an answer, or undefined if it can be used. */
+  readonly against: (read: T) => string | undefined
+  /** Answers in all. */
+  readonly tries: number
+}
+
+/** Asks until nothing is to be said against an answer, saying it each time; gives the last one as it was read. */
+export async function askAgain<T>(
+  first: readonly Message[],
+  ask: Asker,
+  { read, against, tries }: Reading<T>,
+): Promise<T | undefined> {
+  let messages = first
+  let last: T | undefined
+  for (let t = 0; t < tries; t++) {
+    const text = await ask(messages, t)
+    last = read(text)
+    const said = against(last)
+    if (said === undefined) return last
+    messages = [...messages, { role: 'assistant', content: text || '(empty)' }, { role: 'user', content: said }]
+  }
+  return last
+}
+
+export const neverAsked = { kind: 'invalid', reason: 'never asked', completion: '' } as const
+
+export function unusable(reason: string): string {
+  return `That answer could not be used: ${reason}. Answer again, in the same format.`
 }
 
 /** The edit, or why it may not be made. */

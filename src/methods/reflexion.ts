@@ -8,7 +8,7 @@
 // environments is the result, and a problem scores under reflections on itself. 4. A reflection is one line.
 import { type Context, editable } from '../core/context.ts'
 import { ConfigError } from '../core/errors.ts'
-import { type Evolver, evolveParams } from '../core/evolver.ts'
+import { askAgain, asker, type Evolver, evolveParams } from '../core/evolver.ts'
 import type { Options, Outcome } from '../core/facts.ts'
 import { type Ask, type Method, observe, propose, scoreHoldout, type View } from '../core/method.ts'
 import type { Message, Params } from '../core/model.ts'
@@ -108,22 +108,11 @@ export function reflexionEvolver(options: ReflexionOptions = {}): Evolver {
   return {
     name: told === '["memory",3,1]' ? 'reflexion' : `reflexion-${seedOf(told).toString(36)}`,
     calls: (problems) => Math.min(problems, window),
-    async propose(o, { model, check, seed, signal }) {
-      const reflect = async (rollout: Rollout): Promise<string> => {
-        let messages = reflectionPrompt(o, rollout, part)
-        for (let t = 0; t < tries; t++) {
-          const [completion] = await model.sample(messages, { ...params, seed: seed + t }, signal)
-          const reflection = readReflection(completion?.text ?? '')
-          if (reflection !== undefined) return reflection
-          const again = `There is no reflection of ${shortest} characters or more between ${openTag} and ${closeTag} in that answer. Answer again.`
-          messages = [
-            ...messages,
-            { role: 'assistant', content: completion?.text || '(empty)' },
-            { role: 'user', content: again },
-          ]
-        }
-        return ''
-      }
+    async propose(o, call) {
+      const ask = asker(call, params)
+      const against = (reflection: string | undefined): string | undefined => (reflection === undefined ? missing : undefined)
+      const reflect = async (rollout: Rollout): Promise<string> =>
+        (await askAgain(reflectionPrompt(o, rollout, part), ask, { read: readReflection, against, tries })) ?? ''
       const failed = o.seen.rollouts.filter((r) => r.score < solved).slice(-window) // of more, none would stay
       if (failed.length === 0) return { kind: 'invalid', reason: 'no answer of the batch was wrong', completion: '' }
       const fresh = (await allOrFirstError(failed.map(reflect))).filter((reflection) => reflection !== '')
@@ -134,7 +123,7 @@ export function reflexionEvolver(options: ReflexionOptions = {}): Evolver {
       let reason: string | undefined
       for (let from = 0; from < all.length; from++) {
         const context: Context = { ...o.node.context, [part]: memoryOf(all.slice(from)) }
-        reason = check(context)
+        reason = call.check(context)
         if (reason === undefined) return { kind: 'edit', context, completion }
       }
       return { kind: 'invalid', reason: reason ?? 'the memory is empty', completion }
@@ -158,6 +147,8 @@ const closeTag = '</reflection>'
 
 /** Shortest reflection, in characters: an echoed prompt must not pass for one. */
 const shortest = 10
+
+const missing = `There is no reflection of ${shortest} characters or more between ${openTag} and ${closeTag} in that answer. Answer again.`
 
 /** The last reflection in a completion as one line; undefined if there is none or it is very short. */
 export function readReflection(completion: string): string | undefined {

@@ -9,7 +9,7 @@
 // there it throws.
 import { type Context, contextText, editable, type Rules, regionEnd, regionStart } from '../core/context.ts'
 import { ConfigError } from '../core/errors.ts'
-import { type Evolver, evolveParams } from '../core/evolver.ts'
+import { type Asker, askAgain, asker, type Evolver, evolveParams, neverAsked, unusable } from '../core/evolver.ts'
 import type { Outcome } from '../core/facts.ts'
 import { type Ask, type Method, observe, propose, scoreHoldout, type View } from '../core/method.ts'
 import type { Message, Params } from '../core/model.ts'
@@ -107,15 +107,13 @@ export function textgradEvolver(options: TextgradOptions = {}): Evolver {
     // A run that is resumed must be told the same, so the name says what was told.
     name: ['textgrad', ...(compat ? [compat] : []), ...(isPlain ? [] : [seedOf(told).toString(36)])].join('-'),
     calls: (problems) => problems * ((judge === undefined ? 1 : 2) + (parts?.length ?? 1)) + (parts?.length ?? 1),
-    async propose(o, { model, check, seed, signal }) {
+    async propose(o, call) {
+      const { check } = call
       const { context } = o.node
       const names = variablesOf(context, o.rules, o.part === undefined ? parts : [o.part])
       if (o.seen.rollouts.length === 0) return { kind: 'invalid', reason: 'the batch is empty', completion: '' }
       const style = compat ? published : fenced(o)
-      const ask = async (messages: readonly Message[], again = 0): Promise<string> => {
-        const [completion] = await model.sample(messages, { ...params, seed: seed + again }, signal)
-        return completion?.text ?? ''
-      }
+      const ask = asker(call, params)
       const backward = (rollout: Rollout): Promise<readonly Gradient[]> =>
         gradientsOf(rollout, { context, names, judge, style, ask })
       const gradients = (await allOrFirstError(o.seen.rollouts.map(backward))).flat()
@@ -140,7 +138,7 @@ export function textgradEvolver(options: TextgradOptions = {}): Evolver {
 }
 
 interface Rewriting {
-  readonly ask: (messages: readonly Message[], again: number) => Promise<string>
+  readonly ask: Asker
   readonly tries: number
   readonly refuse: (text: string) => string | undefined
   readonly compat: 'reference' | undefined
@@ -153,18 +151,14 @@ type Rewritten = { readonly completion: string } & (
 
 /** A part's new text; what can't be used is asked for again with the reason. */
 async function rewritten(first: readonly Message[], { ask, tries, refuse, compat }: Rewriting): Promise<Rewritten> {
-  let messages = first
-  let made: Rewritten = { kind: 'invalid', reason: 'never asked', completion: '' }
-  for (let t = 0; t < tries; t++) {
-    const completion = await ask(messages, t)
+  const read = (completion: string): Rewritten => {
     const text = readImproved(completion, compat)
-    const reason = text === undefined ? `there is no ${openTag}…${closeTag} in it` : (tooShort(text) ?? refuse(text))
-    if (text !== undefined && reason === undefined) return { kind: 'text', text, completion }
-    made = { kind: 'invalid', reason: reason ?? '', completion }
-    const again = `That answer could not be used: ${made.reason}. Answer again, in the same format.`
-    messages = [...messages, { role: 'assistant', content: completion || '(empty)' }, { role: 'user', content: again }]
+    if (text === undefined) return { kind: 'invalid', reason: `there is no ${openTag}…${closeTag} in it`, completion }
+    const reason = tooShort(text) ?? refuse(text)
+    return reason === undefined ? { kind: 'text', text, completion } : { kind: 'invalid', reason, completion }
   }
-  return made
+  const against = (made: Rewritten): string | undefined => (made.kind === 'text' ? undefined : unusable(made.reason))
+  return (await askAgain(first, ask, { read, against, tries })) ?? neverAsked
 }
 
 /** Feedback on one part from one answer, and the conversation it came from. */

@@ -8,7 +8,7 @@
 // is scored on the holdout after each new skill, and the best is returned.
 import { type Context, editable, regionEnd, regionStart } from '../core/context.ts'
 import { ConfigError } from '../core/errors.ts'
-import { type Edit, type Evolver, evolveParams } from '../core/evolver.ts'
+import { askAgain, asker, type Edit, type Evolver, evolveParams, neverAsked } from '../core/evolver.ts'
 import type { Options, Outcome } from '../core/facts.ts'
 import { type Ask, type Method, observe, propose, scoreHoldout, type View } from '../core/method.ts'
 import type { Message, Params } from '../core/model.ts'
@@ -240,7 +240,8 @@ export function voyagerEvolver(options: VoyagerOptions = {}): Evolver {
   return {
     name: told === '["skills",5,true]' ? 'voyager' : `voyager-${seedOf(told).toString(36)}`,
     calls: () => attempts,
-    async propose(o, { model, check, seed, signal }) {
+    async propose(o, call) {
+      const { check } = call
       const { head, skills } = libraryIn(o.node.context, part)
       if (o.seen.rollouts.length === 0) return { kind: 'invalid', reason: 'no answer of the batch was wrong', completion: '' }
       const keys = skills.map((skill) => `${skill.name}: ${skill.when}`)
@@ -259,19 +260,17 @@ export function voyagerEvolver(options: VoyagerOptions = {}): Evolver {
         }
         return reason
       }
-      let messages = skillPrompt(o, { part, names: skills.map((s) => s.name), near: near.slice(0, shown) })
-      let last = { kind: 'invalid', reason: 'never asked', completion: '' } as Edit & { kind: 'invalid' }
-      for (let t = 0; t < tries; t++) {
-        const [answer] = await model.sample(messages, { ...params, seed: seed + t }, signal)
-        const completion = answer?.text ?? ''
+      const read = (completion: string): Edit => {
         const skill = readSkill(completion)
         const context = typeof skill === 'string' ? skill : made(skill)
-        if (typeof context !== 'string') return { kind: 'edit', context, completion }
-        last = { kind: 'invalid', reason: context, completion }
-        const again = `That answer could not be used: ${context}. Answer again, in the same form.`
-        messages = [...messages, { role: 'assistant', content: completion || '(empty)' }, { role: 'user', content: again }]
+        return typeof context === 'string'
+          ? { kind: 'invalid', reason: context, completion }
+          : { kind: 'edit', context, completion }
       }
-      return last
+      const against = (edit: Edit): string | undefined =>
+        edit.kind === 'edit' ? undefined : `That answer could not be used: ${edit.reason}. Answer again, in the same form.`
+      const prompt = skillPrompt(o, { part, names: skills.map((s) => s.name), near: near.slice(0, shown) })
+      return (await askAgain(prompt, asker(call, params), { read, against, tries })) ?? neverAsked
     },
   }
 }
