@@ -21,7 +21,7 @@ import { overridesOf, type RunFlags } from './overrides.ts'
 import type { StoreFlags } from './runs-in.ts'
 import { table } from './table.ts'
 import { type CommonFlags, safe, type Terminal, terminal } from './terminal.ts'
-import { clock, count } from './words.ts'
+import { clock, count, wholeNumber } from './words.ts'
 
 /** The flags of `lamarck bench`. */
 export interface BenchFlags
@@ -372,9 +372,4 @@ function armsOf({ methods, preset }: BenchFlags): readonly Arm[] {
   if (!found)
     throw new ConfigError(`unknown preset "${preset}" (have: ${ablationNames.join(', ')}; in Finch also reward, transfer)`)
   return ablations[found]
-}
-
-function wholeNumber(name: string, value: number): number {
-  if (Number.isInteger(value) && value >= 1) return value
-  throw new ConfigError(`${name} is ${value}: give a whole number from 1`)
 }

@@ -15,7 +15,7 @@ import { onSignal } from './follow.ts'
 import { mlflow } from './mlflow.ts'
 import { table } from './table.ts'
 import { type CommonFlags, terminal } from './terminal.ts'
-import { count } from './words.ts'
+import { count, wholeNumber } from './words.ts'
 
 export type LlmCommand = 'estimate' | 'collect' | 'run'
 
@@ -102,10 +102,9 @@ function recipeOf(flags: TrainLlmFlags): LlmRecipe {
   const given = <K extends keyof TrainLlmFlags>(flag: K, to: string): Readonly<Record<string, number>> => {
     const value = flags[flag]
     if (value === undefined) return {}
-    const isFine = typeof value === 'number' && (flag === 'learningRate' ? value > 0 : Number.isInteger(value) && value >= 1)
-    if (!isFine)
-      throw new ConfigError(`${flag} is ${value}: give a ${flag === 'learningRate' ? 'number above 0' : 'whole number from 1'}`)
-    return { [to]: value }
+    if (flag !== 'learningRate') return { [to]: wholeNumber(flag, Number(value)) }
+    if (!(Number(value) > 0)) throw new ConfigError(`${flag} is ${value}: give a number above 0`)
+    return { [to]: Number(value) }
   }
   for (const flag of ['steps', 'concurrency', 'parallel', 'rank', 'context', 'microBatch', 'prefill', 'decode'] as const)
     given(flag, flag)

@@ -18,7 +18,7 @@ import { orders } from '../train/curriculum.ts'
 import { curve } from './curve.ts'
 import { onSignal } from './follow.ts'
 import { type CommonFlags, terminal } from './terminal.ts'
-import { clock } from './words.ts'
+import { clock, wholeNumber } from './words.ts'
 
 export interface TrainFlags extends CommonFlags {
   readonly steps?: number
@@ -168,9 +168,7 @@ function early({ why, detail = why }: Ended): string {
 }
 
 function count(name: string, value: number | undefined): Readonly<Record<string, number>> {
-  if (value === undefined) return {}
-  if (Number.isInteger(value) && value >= 1) return { [name]: value }
-  throw new ConfigError(`${name} is ${value}: give a whole number from 1`)
+  return value === undefined ? {} : { [name]: wholeNumber(name, value) }
 }
 
 function named<T extends string>(what: string, name: string, names: readonly T[]): T {

@@ -1,5 +1,6 @@
-// Numbers and times as people read them.
+// Numbers and times as people read and give them.
 import type { Cost } from '../core/budget.ts'
+import { ConfigError } from '../core/errors.ts'
 import type { Interval } from '../core/statistics.ts'
 import { dollars, percent } from '../report.ts'
 
@@ -27,4 +28,10 @@ export function costs({ calls, tokens, usd }: Cost): string {
 /** "70.0 % (58.9 to 81.1)". */
 export function within(mean: number, [low, high]: Interval): string {
   return `${percent(mean)} (${(100 * low).toFixed(1)} to ${(100 * high).toFixed(1)})`
+}
+
+/** @throws {ConfigError} naming the flag, unless it is 1, 2, 3, … */
+export function wholeNumber(flag: string, value: number): number {
+  if (Number.isInteger(value) && value >= 1) return value
+  throw new ConfigError(`${flag} is ${value}: give a whole number from 1`)
 }

@@ -6,7 +6,7 @@
 // solved yet. 2. One memory for all, in the part "memory" of the context, so that it serves problems never tried. There, each environment has
 // its own. 3. Every memory is scored on the holdout, which no reflection comes from, and the best is returned; there, the share of solved
 // environments is the result, and a problem scores under reflections on itself. 4. A reflection is one line.
-import { type Context, editable } from '../core/context.ts'
+import type { Context } from '../core/context.ts'
 import { ConfigError } from '../core/errors.ts'
 import { askAgain, asker, type Evolver, evolveParams } from '../core/evolver.ts'
 import type { Options, Outcome } from '../core/facts.ts'
@@ -17,6 +17,7 @@ import { rng, seedOf, shuffle } from '../core/rng.ts'
 import { allOrFirstError } from '../core/run.ts'
 import type { Rollout } from '../core/score.ts'
 import type { State } from '../core/state.ts'
+import { requirePart } from './own-part.ts'
 
 /** Where reflections stand, and how often a problem is tried. */
 export interface ReflexionOptions {
@@ -45,7 +46,7 @@ export function reflexion(options: ReflexionOptions = {}): Method {
     sequential: true,
     batch: 3,
     evolver: reflexionEvolver(options),
-    check: (o) => refuse(o, part),
+    check: (o) => requirePart(o, part, 'reflexion keeps its reflections'),
     done(s, o) {
       if (toTry(s, o, { trials, solved }).length > 0) return undefined
       const { length } = o.splits.train
@@ -70,14 +71,6 @@ export function reflexion(options: ReflexionOptions = {}): Method {
       return [{ kind: 'scored', parents: [node.id], context, score, memo, ...(copied && { copied }) }]
     },
   }
-}
-
-function refuse({ context, rules }: Options, part: string): void {
-  if (typeof context[part] === 'string' && editable(context, rules).includes(part)) return
-  const what = context[part] === undefined ? 'does not have' : rules[part]?.frozen ? 'has frozen' : 'has as examples'
-  throw new ConfigError(
-    `reflexion keeps its reflections in a text part "${part}", which the context ${what} (have: ${Object.keys(context).join(', ')}); begin with ${part}: '' and let the task give it to the model`,
-  )
 }
 
 /** Training problems not solved yet, those with the fewest trials first, then in an order drawn by the seed. */

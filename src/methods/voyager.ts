@@ -6,7 +6,7 @@
 // Retrieval picks the five that the evolver is shown, and those that stay where the part has a limit. 2. A task is a set of training problems
 // that failed alike; those that failed and were never worked on come first. 3. The scorer of the task verifies and criticises. 4. The library
 // is scored on the holdout after each new skill, and the best is returned.
-import { type Context, editable, regionEnd, regionStart } from '../core/context.ts'
+import { type Context, regionEnd, regionStart } from '../core/context.ts'
 import { ConfigError } from '../core/errors.ts'
 import { askAgain, asker, type Edit, type Evolver, evolveParams, neverAsked } from '../core/evolver.ts'
 import type { Options, Outcome } from '../core/facts.ts'
@@ -16,6 +16,7 @@ import type { Observation, Tried } from '../core/observation.ts'
 import { rng, seedOf, shuffle } from '../core/rng.ts'
 import { type Rollout, scoreOf } from '../core/score.ts'
 import type { State } from '../core/state.ts'
+import { requirePart } from './own-part.ts'
 import { byNearness, type Embed, hashedNgrams } from './voyager-retrieval.ts'
 
 export type { Embed } from './voyager-retrieval.ts'
@@ -66,15 +67,11 @@ export function voyager(options: VoyagerOptions = {}): Method {
   }
 }
 
-function refuse({ context, rules }: Options, part: string): void {
-  const text = context[part]
+function refuse(o: Options, part: string): void {
+  const text = o.context[part]
   if (typeof text === 'string' && text.includes(regionStart))
     throw new ConfigError(`voyager writes the whole of part "${part}": take ${regionStart} and ${regionEnd} out of it`)
-  if (typeof text === 'string' && editable(context, rules).includes(part)) return
-  const what = context[part] === undefined ? 'does not have' : rules[part]?.frozen ? 'has frozen' : 'has as examples'
-  throw new ConfigError(
-    `voyager keeps its skills in a text part "${part}", which the context ${what} (have: ${Object.keys(context).join(', ')}); begin with ${part}: '' and let the task give it to the model`,
-  )
+  requirePart(o, part, 'voyager keeps its skills')
 }
 
 // Curriculum
