@@ -1,7 +1,7 @@
 // What trained policies do on companies that no training saw: both actors, tree and chain, after 1, 3, 10 and 25 rounds, beside the policy
 // they began as. Every number: in Finch (simulated). Scores are shares of the way from the seed context to where the perfect editor ends:
-// expected score on test of the best node by a sampled holdout. Evaluations that were made are
-// kept in .lamarck/finch-results.jsonl, by the content of the checkpoint, and not made again.
+// expected score on test of the best node by a sampled holdout. Evaluations that were made are kept in .lamarck/finch-results.jsonl, by the
+// content of the checkpoint, and not made again. What OUT holds of the same Finch and warm start stays, trainings whose folders are gone too.
 // Usage: node benchmarks/finch-results.ts FOLDER [COMPANIES] [OUT]    FOLDER holds one folder a training, as lamarck train --out writes it
 import { execFileSync } from 'node:child_process'
 import { hash } from 'node:crypto'
@@ -17,6 +17,7 @@ import { createCompany } from '../src/tasks/finch/company.ts'
 import { finchHash } from '../src/tasks/finch/hash.ts'
 import { type ActorName, actorNames } from '../src/tasks/finch/parameters.ts'
 import { companiesIn } from '../src/tasks/finch/sets.ts'
+import { chosenRate } from './chosen-rate.ts'
 
 /** A training, as its facts tell it. */
 export interface Training {
@@ -70,9 +71,11 @@ const tree: Selection = { kind: 'ucb', c: 0.1 }
 const chain: Selection = { kind: 'newest' }
 const nameOf = (s: Selection): string => (s.kind === 'ucb' ? `tree, c = ${s.c}` : s.kind === 'newest' ? 'chain' : s.kind)
 
-const trainings = globSync(join(folder, '*', 'policy.safetensors'))
-  .map((file) => trainingIn(dirname(file)))
-  .sort((a, b) => (a.name < b.name ? -1 : 1))
+const had = earlier()
+const found = globSync(join(folder, '*', 'policy.safetensors')).map((file) => trainingIn(dirname(file)))
+const isHere = (policy: string): boolean => found.some((t) => t.name === policy)
+const gone = had?.trainings.filter((t) => !isHere(t.name)) ?? []
+const trainings = [...found, ...gone].sort((a, b) => (a.name < b.name ? -1 : 1))
 const picked = chosenOf(trainings)
 const companies = companiesIn('report', count, 1).map(createCompany)
 const ends = Object.fromEntries(actorNames.map((actor) => [actor, companies.map((company) => endsOf(company, actor))]))
@@ -111,12 +114,26 @@ const result: FinchTraining = {
     ]),
   ) as FinchTraining['ends'], // a key an actor
   trainings,
-  evaluations,
-  valid,
+  evaluations: [...evaluations, ...(had?.evaluations ?? []).filter((e) => !evaluations.some((own) => isSame(own, e)))],
+  valid: [...valid, ...(had?.valid ?? []).filter((v) => !valid.some((own) => own.policy === v.policy))],
 }
 mkdirSync(dirname(out), { recursive: true })
 writeFileSync(out, lined(result))
 console.log(`${out}: ${trainings.length} trainings, ${picked.length} evaluated`)
+
+/** The record that is there already, if it is of the same Finch, companies and warm start. */
+function earlier(): FinchTraining | undefined {
+  if (!existsSync(out)) return undefined
+  const record = JSON.parse(readFileSync(out, 'utf8')) as FinchTraining // written below
+  const { settings } = record
+  const isOurs = record.finch === finchHash() && settings.companies === count && settings.warmStart === short(warmStartFile)
+  return isOurs ? record : undefined
+}
+
+function isSame(a: Evaluation, b: Evaluation): boolean {
+  const parts = (e: Evaluation): string => JSON.stringify([e.policy, e.seed, e.actor, e.search, e.rounds.length])
+  return parts(a) === parts(b)
+}
 
 function trainingIn(at: string): Training {
   const facts = readFacts(join(at, 'facts.jsonl'))
@@ -126,7 +143,6 @@ function trainingIn(at: string): Training {
   const looks = facts.flatMap((fact) => (fact.kind === 'looked' ? [[fact.step, Number(fact.dev.toFixed(4))] as const] : []))
   const best = looks.find(([step]) => step === end.best.step)!
   const { settings } = set
-  const arm = `${settings.advantage}${settings.reward === 'sampled' ? ', sampled reward' : ''}`
   const log = existsSync(join(at, 'log')) ? readFileSync(join(at, 'log'), 'utf8') : ''
   const said = (name: string): number => {
     const [, minutes = Number.NaN, rest = Number.NaN] = new RegExp(`${name}\\s+(\\d+)m([\\d.]+)s`).exec(log) ?? []
@@ -134,18 +150,28 @@ function trainingIn(at: string): Training {
   }
   const seconds = { wall: Math.round(said('real')), cpu: Math.round(said('user') + said('sys')) }
   return {
-    ...{ name: basename(at), arm, settings, looks, best: { step: best[0], dev: best[1] }, why: end.why },
+    ...{ name: basename(at), arm: armOf(settings), settings, looks, best: { step: best[0], dev: best[1] }, why: end.why },
     ...(seconds.wall > 0 && { seconds }),
   }
 }
 
-/** Of each arm the learning rate with the best mean on development companies over the seed that all rates have; all its seeds. */
+/** An advantage, and what else is not the recipe's. */
+function armOf({ advantage, reward, order, entropy, refresh, writer }: TrainFinchSettings): string {
+  return [
+    advantage,
+    ...(reward === 'sampled' ? ['sampled reward'] : []),
+    ...(order === 'random' ? [] : [`${order} first`]),
+    ...(entropy > 0 ? [`entropy ${entropy}`] : []),
+    ...(refresh > 0 ? [`trees again every ${refresh}`] : []),
+    ...(writer === 'rewrite' ? ['whole rewrites'] : []),
+  ].join(', ')
+}
+
+/** The trainings of each arm at its learning rate. */
 function chosenOf(all: readonly Training[]): readonly Training[] {
   return [...Map.groupBy(all, (t) => t.arm).values()].flatMap((arm) => {
-    const first = Math.min(...arm.map((t) => t.settings.seed))
-    const grid = arm.filter((t) => t.settings.seed === first)
-    const top = grid.reduce((a, b) => (b.best.dev > a.best.dev ? b : a))
-    return arm.filter((t) => t.settings.learningRate === top.settings.learningRate)
+    const rate = chosenRate(arm)
+    return arm.filter((t) => t.settings.learningRate === rate)
   })
 }
 
@@ -165,7 +191,14 @@ interface Wanted {
 
 async function evaluate({ policy, checkpoint, seed, actor, selection, rounds = 25 }: Wanted): Promise<void> {
   const search = nameOf(selection)
-  const found = await once({ checkpoint: short(checkpoint), seed, actor, search, rounds, count }, async () => {
+  const known = had?.evaluations.find((e) =>
+    isSame(e, { policy, seed, actor, search, rounds: rounds === long ? Array(long) : marks, shares: [], invalid: 0 }),
+  )
+  if (known && !isHere(policy)) {
+    evaluations.push(known)
+    return
+  }
+  const made = await once({ checkpoint: short(checkpoint), seed, actor, search, rounds, count }, async () => {
     await engine.load(checkpoint)
     const options = { rounds, seed: 1000 + seed, reward: 'sampled', selection, actor } as const
     const trees = await growAll(companies, await engine.policy(), options)
@@ -175,7 +208,7 @@ async function evaluate({ policy, checkpoint, seed, actor, selection, rounds = 2
       rounds === long ? [at.map((r) => round4(mean(curves.map((c) => c[r]!))))] : curves.map((c) => at.map((r) => round4(c[r]!)))
     return { rounds: at, shares, invalid: round4(mean(trees.map((t) => t.invalid)) / rounds) }
   })
-  evaluations.push({ policy, seed, actor, search, ...(found as Pick<Evaluation, 'rounds' | 'shares' | 'invalid'>) }) // made above
+  evaluations.push({ policy, seed, actor, search, ...(made as Pick<Evaluation, 'rounds' | 'shares' | 'invalid'>) }) // made above
   console.log(policy, seed, actor, search, rounds)
 }
 
@@ -186,7 +219,12 @@ function round4(x: number): number {
 async function validOf(policy: string, checkpoint: string): Promise<void> {
   const drawn = 2048
   const each = 8
-  const found = await once({ checkpoint: short(checkpoint), drawn, count }, async () => {
+  const known = had?.valid.find((v) => v.policy === policy)
+  if (known && !isHere(policy)) {
+    valid.push(known)
+    return
+  }
+  const made = await once({ checkpoint: short(checkpoint), drawn, count }, async () => {
     await engine.load(checkpoint)
     const model = await engine.policy()
     const trees = await growAll(companies, model, { rounds: 8, seed: 5, reward: 'sampled' })
@@ -200,7 +238,7 @@ async function validOf(policy: string, checkpoint: string): Promise<void> {
     )
     return { valid: answers.reduce((a, b) => a + b, 0), of: asked.length * each }
   })
-  valid.push({ policy, ...(found as { valid: number; of: number }) }) // made above
+  valid.push({ policy, ...(made as { valid: number; of: number }) }) // made above
 }
 
 /** What was computed for this Finch before, or is now. */

@@ -1,6 +1,7 @@
 // Writes docs/results.md from the files in benchmarks/results, which hold every run. Run: node scripts/results.ts
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { asGood, chosenRate } from '../benchmarks/chosen-rate.ts'
 import type { FinchTraining, Training } from '../benchmarks/finch-results.ts'
 import { head, row } from '../benchmarks/table.ts'
 import type { BenchRecord } from '../src/bench/record.ts'
@@ -74,7 +75,8 @@ interface Arm {
 function training(record: FinchTraining): string {
   const { caption, finch, commit, command, made, settings, ends } = record
   const arms = armsOf(record)
-  const top = arms.reduce((a, b) => (devOf(b) > devOf(a) ? b : a))
+  const most = Math.max(...arms.map((arm) => arm.trainings.length))
+  const top = arms.filter((arm) => arm.trainings.length === most).reduce((a, b) => (devOf(b) > devOf(a) ? b : a))
   const own = ends['finch-actor']
   const about = `Finch ${finch}, commit ${commit}, ${settings.companies} companies of the set ${settings.set}, holdout ${settings.reward}, test ${settings.test}; seed context ${own.seed.toFixed(3)}, perfect editor ${own.perfect.toFixed(3)}. \`${command}\`, Node ${made.node}, ${made.machine}.`
   return [
@@ -82,10 +84,10 @@ function training(record: FinchTraining): string {
     about,
     'Shares of the way from the seed context (0 %) to where the perfect editor ends (100 %): expected score on test of the best node by the holdout. Intervals are over trainings and companies together: the variance of the means of trainings plus that of the means of companies, t with degrees of freedom by Satterthwaite. The untrained policy has as many seeds of its searches. Where there is one training, its chance is not in the interval.',
     `### Learning rates, ${caption}`,
-    'The best look at development companies of one training a cell (mean share of the way over five rounds), and its step. The highest of a row was taken.',
+    `The best look at development companies of one training a cell (mean share of the way over five rounds), and its step. The smallest rate within ${100 * asGood} point of the highest of its row was taken, in bold: of rates that are as good, the smaller leaves fewer invalid edits.`,
     rates(record),
     `### Against the aims, ${caption}`,
-    `Trained: ${top.name}, learning rate ${top.trainings[0]!.settings.learningRate}, ${count(top.trainings.length, 'training')}, the arm with the best mean on development companies. Tree with c = 0.1.`,
+    `Trained: ${top.name}, learning rate ${top.trainings[0]!.settings.learningRate}, ${count(top.trainings.length, 'training')}, of the arms with as many the one with the best mean on development companies. Tree with c = 0.1.`,
     aims(record, top),
     `### All arms, ${caption}`,
     allArms(record, arms),
@@ -101,8 +103,11 @@ function training(record: FinchTraining): string {
 
 function armsOf({ trainings, evaluations }: FinchTraining): readonly Arm[] {
   const evaluated = new Set(evaluations.map((e) => e.policy))
-  const its = trainings.filter((t) => evaluated.has(t.name))
-  return [...Map.groupBy(its, (t) => t.arm)].map(([name, list]) => ({ name, trainings: list }))
+  return [...Map.groupBy(trainings, (t) => t.arm)].flatMap(([name, all]) => {
+    const rate = chosenRate(all)
+    const its = all.filter((t) => t.settings.learningRate === rate && evaluated.has(t.name))
+    return its.length > 0 ? [{ name, trainings: its }] : []
+  })
 }
 
 const devOf = ({ trainings }: Arm): number => mean(trainings.map((t) => t.best.dev))
@@ -163,14 +168,14 @@ function rates({ caption, trainings }: FinchTraining): string {
   const rows = [...Map.groupBy(trainings, (t) => t.arm)].map(([arm, its]) => {
     const first = Math.min(...its.map((t) => t.settings.seed))
     const grid = its.filter((t) => t.settings.seed === first)
-    const best = Math.max(...grid.map((t) => t.best.dev))
+    const chosen = chosenRate(its)
     return [
       arm,
       ...all.map((rate) => {
         const found = grid.find((t) => t.settings.learningRate === rate)
         if (!found) return '–'
         const text = `${percent(found.best.dev)} (${found.best.step})${found.why === 'done' ? '' : `, ${found.why}`}`
-        return found.best.dev === best ? `**${text}**` : text
+        return found.settings.learningRate === chosen ? `**${text}**` : text
       }),
     ]
   })

@@ -1,0 +1,133 @@
+// What one edit earns, which is all that a reward of one step sees, beside where the same editor leads in 25 rounds. Scripted editors write
+// what the actor took wrong, or all that the batch shows; contexts are those of trees that a trained policy grew. In Finch (simulated).
+// Usage: node benchmarks/finch-one-edit.ts POLICY [COMPANIES]    POLICY is a checkpoint of lamarck train
+import { writeFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { contextText } from '../src/core/context.ts'
+import type { Writer } from '../src/core/evolver.ts'
+import { type Model, noUsage } from '../src/core/model.ts'
+import type { Observation } from '../src/core/observation.ts'
+import { mean } from '../src/core/score.ts'
+import { meanInterval } from '../src/core/statistics.ts'
+import { finchWriter } from '../src/recipes/finch.ts'
+import { finchEngine } from '../src/recipes/finch-policy.ts'
+import { type FinchTree, growTree, holdoutScore } from '../src/recipes/finch-tree.ts'
+import { endsOf, growAll, sharesOf } from '../src/recipes/train-finch.ts'
+import { type Company, createCompany } from '../src/tasks/finch/company.ts'
+import { finchHash } from '../src/tasks/finch/hash.ts'
+import { finch } from '../src/tasks/finch/parameters.ts'
+import { seenWords } from '../src/tasks/finch/policy-prompt.ts'
+import { companiesIn } from '../src/tasks/finch/sets.ts'
+
+const [, , checkpoint, size = '32'] = process.argv
+const count = Number(size)
+if (checkpoint === undefined || !(count >= 2)) throw new Error('usage: node benchmarks/finch-one-edit.ts POLICY [COMPANIES ≥ 2]')
+
+const seed = 1
+const marks = [1, 3, 10, 25]
+const rounds = 25
+const { write: _, ...reader } = finchWriter()
+
+/** Scripted editors, by which words of the batch they write. */
+const editors = {
+  'every word of the batch': () => true,
+  'words that were taken wrong': ({ isWrong }: { readonly isWrong: boolean }) => isWrong,
+} as const
+type Picks = (typeof editors)[keyof typeof editors]
+
+function textOf(o: Observation, picks: Picks): string {
+  const lines = seenWords(o.seen.rollouts)
+    .filter(picks)
+    .map(({ word, meaning }) => `${word}: ${meaning}\n`)
+  return `<prompt>\n${lines.join('')}</prompt>`
+}
+
+/** An editor as a policy: its prompt is what it will answer. */
+function scripted(picks: Picks): { readonly writer: Writer; readonly policy: Model } {
+  return {
+    writer: { ...reader, write: (o) => [{ role: 'user', content: textOf(o, picks) }] },
+    policy: {
+      name: 'simulated:finch-script',
+      sample: async ([message]) => [{ text: message!.content, finish: 'stop', usage: noUsage }], // the writer's one message
+    },
+  }
+}
+
+/** Change of the expected holdout score by one edit of each state of a tree, by how full the context is. */
+function earnedIn(tree: FinchTree, picks: Picks): ReadonlyMap<string, readonly number[]> {
+  const earned = tree.asked.map(({ observation: o }) => {
+    const edit = reader.read(textOf(o, picks), o)
+    const score = (notes: string): number => holdoutScore(tree.company, notes, { reward: 'expected', seed })
+    const before = contextText(o.node.context)
+    const after = edit.kind === 'edit' ? score(String(edit.context.notes)) : undefined
+    return { fill: fillOf(before), change: after === undefined ? 0 : after - o.node.score.mean }
+  })
+  return new Map([...Map.groupBy(earned, (e) => e.fill)].map(([fill, its]) => [fill, its.map((e) => e.change)]))
+}
+
+const fills = ['up to 7 lines', '8 to 13 lines', `${finch.lines} lines: full`] as const
+
+function fillOf(notes: string): (typeof fills)[number] {
+  const lines = notes.split('\n').filter(Boolean).length
+  return lines < 8 ? fills[0] : lines < finch.lines ? fills[1] : fills[2]
+}
+
+function points(values: readonly number[]): string {
+  if (values.length < 2) return '–'
+  const { mean: at, interval } = meanInterval(values, { within: [-1, 1] })
+  const of = (x: number): string => `${x < 0 ? '−' : '+'}${Math.abs(100 * x).toFixed(1)}`
+  return `${of(at)} [${of(interval[0])}, ${of(interval[1])}]`
+}
+
+function companiesOf(set: 'train' | 'report'): readonly Company[] {
+  return companiesIn(set, count, seed).map(createCompany)
+}
+
+async function oneEdit(): Promise<readonly (readonly string[])[]> {
+  await using engine = await finchEngine({ workers: 1 })
+  await engine.load(checkpoint!) // given, or it ended above
+  const trees = await growAll(companiesOf('train'), await engine.policy(), { rounds: 8, seed, reward: 'expected' })
+  return fills.map((fill) => [
+    fill,
+    ...Object.values(editors).map((picks) => {
+      const each = trees.map((tree) => earnedIn(tree, picks).get(fill) ?? []).filter((changes) => changes.length > 0)
+      return points(each.map(mean))
+    }),
+  ])
+}
+
+async function roads(): Promise<readonly (readonly string[])[]> {
+  const companies = companiesOf('report')
+  const ends = companies.map((company) => endsOf(company))
+  return Promise.all(
+    Object.entries(editors).map(async ([name, picks]) => {
+      const { writer, policy } = scripted(picks)
+      const grow = (company: Company): Promise<FinchTree> =>
+        growTree(company, policy, writer, { rounds, seed, reward: 'sampled' })
+      const shares = sharesOf(await Promise.all(companies.map(grow)), ends, rounds)
+      return [name, ...marks.map((r) => `${(100 * mean(shares.map((s) => s[r]!))).toFixed(1)} %`)]
+    }),
+  )
+}
+
+const caption = 'in Finch (simulated)'
+const result = {
+  title: `What one edit earns, and where it leads, ${caption}`,
+  command: `node benchmarks/finch-one-edit.ts POLICY ${count}`,
+  finch: finchHash(),
+  tables: [
+    {
+      caption: `Points of expected holdout score that one edit of a scripted editor earns, in the contexts that trees of a trained policy chose to edit, a mean over ${count} training companies [95 %]. An edit that earns less than nothing is what a reward of one step teaches not to write:`,
+      columns: [caption, ...Object.keys(editors)],
+      rows: await oneEdit(),
+    },
+    {
+      caption: `The same editors in the tree, as shares of the way to the perfect editor after so many edits, ${count} companies of the set report, the best by a sampled holdout. What one edit earns and what many lead to are not the same order:`,
+      columns: [caption, ...marks.map((m) => `after ${m}`)],
+      rows: await roads(),
+    },
+  ],
+}
+const file = join(import.meta.dirname, 'results/finch-one-edit.json')
+writeFileSync(file, `${JSON.stringify(result, undefined, 2)}\n`)
+for (const { columns, rows } of result.tables) console.log([columns, ...rows].map((cells) => cells.join(' | ')).join('\n'))
