@@ -14,6 +14,7 @@ import { finchWriter } from '../src/recipes/finch.ts'
 import { finchEngine, policyParams, warmStartFile } from '../src/recipes/finch-policy.ts'
 import { endsOf, growAll, readFacts, sharesOf, type TrainFinchSettings } from '../src/recipes/train-finch.ts'
 import { createCompany } from '../src/tasks/finch/company.ts'
+import type { Format } from '../src/tasks/finch/editors.ts'
 import { finchHash } from '../src/tasks/finch/hash.ts'
 import { type ActorName, actorNames } from '../src/tasks/finch/parameters.ts'
 import { companiesIn } from '../src/tasks/finch/sets.ts'
@@ -87,10 +88,10 @@ await using engine = await finchEngine({ workers: Math.min(2, availableParalleli
 const evaluations: Evaluation[] = []
 const valid: { policy: string; valid: number; of: number }[] = []
 const seeds = [...new Set(picked.map((t) => t.settings.seed))].sort((a, b) => a - b)
-for (const seed of seeds) await everywhere('untrained', warmStartFile, seed)
-for (const { name, settings } of picked) await everywhere(name, join(folder, name, 'policy.safetensors'), settings.seed)
+for (const seed of seeds) await everywhere('untrained', warmStartFile, { seed })
+for (const { name, settings } of picked) await everywhere(name, join(folder, name, 'policy.safetensors'), settings)
 await validOf('untrained', warmStartFile)
-for (const { name } of picked) await validOf(name, join(folder, name, 'policy.safetensors'))
+for (const { name, settings } of picked) await validOf(name, join(folder, name, 'policy.safetensors'), settings.writer)
 for (const seed of seeds) {
   const of = { policy: 'untrained', checkpoint: warmStartFile, seed, actor: 'finch-actor' } as const
   for (const c of [0, 0.5, 1, 2]) await evaluate({ ...of, selection: { kind: 'ucb', c } })
@@ -175,21 +176,26 @@ function chosenOf(all: readonly Training[]): readonly Training[] {
   })
 }
 
-async function everywhere(policy: string, checkpoint: string, seed: number): Promise<void> {
+/** Whose chance, and how it writes. */
+type Of = Pick<TrainFinchSettings, 'seed'> & Partial<Pick<TrainFinchSettings, 'writer'>>
+
+async function everywhere(policy: string, checkpoint: string, of: Of): Promise<void> {
+  const { seed, writer = 'lines' } = of
   for (const actor of actorNames)
-    for (const selection of [tree, chain]) await evaluate({ policy, checkpoint, seed, actor, selection })
+    for (const selection of [tree, chain]) await evaluate({ policy, checkpoint, seed, writer, actor, selection })
 }
 
 interface Wanted {
   readonly policy: string
   readonly checkpoint: string
   readonly seed: number
+  readonly writer?: Format
   readonly actor: ActorName
   readonly selection: Selection
   readonly rounds?: number
 }
 
-async function evaluate({ policy, checkpoint, seed, actor, selection, rounds = 25 }: Wanted): Promise<void> {
+async function evaluate({ policy, checkpoint, seed, writer = 'lines', actor, selection, rounds = 25 }: Wanted): Promise<void> {
   const search = nameOf(selection)
   const known = had?.evaluations.find((e) =>
     isSame(e, { policy, seed, actor, search, rounds: rounds === long ? Array(long) : marks, shares: [], invalid: 0 }),
@@ -200,7 +206,7 @@ async function evaluate({ policy, checkpoint, seed, actor, selection, rounds = 2
   }
   const made = await once({ checkpoint: short(checkpoint), seed, actor, search, rounds, count }, async () => {
     await engine.load(checkpoint)
-    const options = { rounds, seed: 1000 + seed, reward: 'sampled', selection, actor } as const
+    const options = { rounds, seed: 1000 + seed, reward: 'sampled', writer, selection, actor } as const
     const trees = await growAll(companies, await engine.policy(), options)
     const curves = sharesOf(trees, ends[actor]!, rounds)
     const at = rounds === long ? Array.from({ length: long }, (_, i) => i + 1) : marks
@@ -216,7 +222,7 @@ function round4(x: number): number {
   return Number(x.toFixed(4))
 }
 
-async function validOf(policy: string, checkpoint: string): Promise<void> {
+async function validOf(policy: string, checkpoint: string, format: Format = 'lines'): Promise<void> {
   const drawn = 2048
   const each = 8
   const known = had?.valid.find((v) => v.policy === policy)
@@ -227,9 +233,9 @@ async function validOf(policy: string, checkpoint: string): Promise<void> {
   const made = await once({ checkpoint: short(checkpoint), drawn, count }, async () => {
     await engine.load(checkpoint)
     const model = await engine.policy()
-    const trees = await growAll(companies, model, { rounds: 8, seed: 5, reward: 'sampled' })
+    const trees = await growAll(companies, model, { rounds: 8, seed: 5, reward: 'sampled', writer: format })
     const asked = trees.flatMap((t) => t.asked).slice(0, drawn / each)
-    const writer = finchWriter()
+    const writer = finchWriter(format)
     const answers = await Promise.all(
       asked.map(async ({ observation, prompt }, i) => {
         const completions = await model.sample(prompt, { ...policyParams, n: each, seed: 1_000_000 + i * each })

@@ -1,7 +1,7 @@
 // Writes docs/results.md from the files in benchmarks/results, which hold every run. Run: node scripts/results.ts
 import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { asGood, chosenRate } from '../benchmarks/chosen-rate.ts'
+import { chosenRate } from '../benchmarks/chosen-rate.ts'
 import type { FinchTraining, Training } from '../benchmarks/finch-results.ts'
 import { head, row } from '../benchmarks/table.ts'
 import type { BenchRecord } from '../src/bench/record.ts'
@@ -84,7 +84,7 @@ function training(record: FinchTraining): string {
     about,
     'Shares of the way from the seed context (0 %) to where the perfect editor ends (100 %): expected score on test of the best node by the holdout. Intervals are over trainings and companies together: the variance of the means of trainings plus that of the means of companies, t with degrees of freedom by Satterthwaite. The untrained policy has as many seeds of its searches. Where there is one training, its chance is not in the interval.',
     `### Learning rates, ${caption}`,
-    `The best look at development companies of one training a cell (mean share of the way over five rounds), and its step. The smallest rate within ${100 * asGood} point of the highest of its row was taken, in bold: of rates that are as good, the smaller leaves fewer invalid edits.`,
+    'The best look at development companies of one training a cell (mean share of the way over five rounds), and its step. The highest of a row was taken.',
     rates(record),
     `### Against the aims, ${caption}`,
     `Trained: ${top.name}, learning rate ${top.trainings[0]!.settings.learningRate}, ${count(top.trainings.length, 'training')}, of the arms with as many the one with the best mean on development companies. Tree with c = 0.1.`,
