@@ -315,6 +315,7 @@ function commands(ended: (code: number) => void): Command {
     .option('--rollouts <n>', 'edits of each state a step; default: 8', number)
     .option('--order <name>', 'of the states: random (the default), potential or reversed')
     .option('--refresh <n>', 'grow the trees again after every n steps; default: never', number)
+    .option('--one-step-off', "draw a step's edits while the step before still trains; default: on-policy")
     .option('--engine <name>', 'jax (Finch) or tinker (a recipe)')
     .option('--workers <n>', 'threads; changes no result', number)
     .option('--from <file>', 'a checkpoint to begin with; default: the warm start')

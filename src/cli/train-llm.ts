@@ -39,6 +39,7 @@ export interface TrainLlmFlags extends CommonFlags {
   readonly tasks?: readonly string[]
   readonly devTasks?: readonly string[]
   readonly steps?: number
+  readonly oneStepOff?: boolean
   /** The action model, and who grows the trees. */
   readonly model?: string
   readonly baseUrl?: string
@@ -213,7 +214,11 @@ async function trained(ports: LlmPorts, flags: TrainLlmFlags): Promise<number> {
   const tracked = await mlflow({ env: process.env, folder: ports.folder, name: recipe.name, params })
   const record = gauges('lamarck.train')
   let code = 0
-  for await (const fact of trainLlm(ports, { engine, ...(steps !== undefined && { maxSteps: steps }) })) {
+  for await (const fact of trainLlm(ports, {
+    engine,
+    ...(steps !== undefined && { maxSteps: steps }),
+    lag: flags.oneStepOff ? 1 : 0,
+  })) {
     if (flags.json) out(JSON.stringify(fact))
     else for (const line of factLines(fact)) say(line)
     const values = numbersOf(fact)

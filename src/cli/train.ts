@@ -32,6 +32,7 @@ export interface TrainFlags extends CommonFlags {
   readonly rollouts?: number
   readonly order?: string
   readonly refresh?: number
+  readonly oneStepOff?: boolean
   readonly engine?: string
   readonly workers?: number
   readonly from?: string
@@ -96,6 +97,7 @@ function optionsOf(flags: TrainFlags): TrainFinchOptions {
     ...count('states', flags.states),
     ...count('rollouts', flags.rollouts),
     ...count('refresh', flags.refresh),
+    ...(flags.oneStepOff && { lag: 1 }),
     ...(seed !== undefined && { seed }),
     ...(learningRate !== undefined && { learningRate }),
     ...(entropy !== undefined && { entropy }),
@@ -127,10 +129,11 @@ export function progress(): (fact: TrainFinchFact, seconds?: number) => readonly
   return (fact, seconds) => {
     switch (fact.kind) {
       case 'set': {
-        const { advantage, reward, writer, entropy, learningRate, seed, from } = fact.settings
+        const { advantage, reward, writer, entropy, learningRate, lag, seed, from } = fact.settings
         const how = writer === 'rewrite' ? 'whole rewrites, ' : ''
         const bonus = entropy > 0 ? `entropy ${entropy}, ` : ''
-        const line = `${how}${advantage} of ${reward} rewards, ${bonus}learning rate ${learningRate}, seed ${seed}, beginning with ${from}`
+        const off = lag === 1 ? 'one step off, ' : ''
+        const line = `${how}${off}${advantage} of ${reward} rewards, ${bonus}learning rate ${learningRate}, seed ${seed}, beginning with ${from}`
         return [`training in Finch (simulated): ${line}`]
       }
       case 'grown':

@@ -52,6 +52,8 @@ export interface TrainFinchOptions {
   readonly trees?: number
   readonly rounds?: number
   readonly refresh?: number
+  /** 1: a step's edits are drawn by the policy of the step before, while that step trains. */
+  readonly lag?: 0 | 1
   readonly order?: NonNullable<CurriculumOptions['order']>
   /** Development companies, and steps between looks at them. */
   readonly dev?: number
@@ -73,7 +75,7 @@ export const trainFinchDefaults: Required<TrainFinchOptions> = {
   learningRate: 1e-3,
   writer: 'lines',
   ...{ states: 16, rollouts: 8 },
-  ...{ trees: 96, rounds: 8, refresh: 0 },
+  ...{ trees: 96, rounds: 8, refresh: 0, lag: 0 },
   order: 'random',
   ...{ dev: 32, every: 25 },
 }
@@ -144,6 +146,7 @@ function trainOptions(s: TrainFinchSettings): TrainOptions {
     ...{ states: s.states, rollouts: s.rollouts, maxSteps: s.steps, passes: s.steps, every: s.every },
     maxTokens: policyParams.maxTokens,
     ...(s.refresh > 0 && { refresh: s.refresh }),
+    lag: s.lag,
     adam: { learningRate: s.learningRate },
     loss: { kind: 'ppo', low: 0.2, high: 0.2, ...(s.entropy > 0 && { entropy: s.entropy }) },
     advantage: advantageOf[s.advantage],

@@ -157,27 +157,34 @@ test('the trainer learns from the trees; a reward is the holdout score of the ed
 
 const meanOf = (values: readonly number[]): number => values.reduce((a, b) => a + b) / values.length
 
-test('killed in a step and started again, it brings the same steps, and what was rewarded is not paid for again', async () => {
-  const p = ports()
-  await grown(p)
-  const whole = await all(trainLlm({ ...p, folder: copied(p.folder) }, { engine: toyEngine() }))
-  const first = { ...p, action: actor() }
-  const rewarded = (): number => readFileSync(join(p.folder, 'rewards.jsonl'), 'utf8').split('\n').length - 1
-  const killed = { ...p, action: actor(1500) }
-  await expect(all(trainLlm(killed, { engine: toyEngine() }))).rejects.toThrow('killed')
-  const paid = rewarded()
-  expect(paid).toBeGreaterThan(0)
-  const engine = toyEngine()
-  const again = await all(trainLlm(first, { engine }))
-  expect([engine.loaded[0], engine.loaded.at(-1)]).toEqual(['step-2', 'step-2'])
-  const rest = steps(again)
-  expect(rest).toEqual(steps(whole).slice(-rest.length))
-  const lines = readFileSync(join(p.folder, 'rewards.jsonl'), 'utf8').split('\n').slice(0, -1)
-  const edits = lines.map((line) => JSON.parse(line) as { step: number; edit: string }).map(({ step, edit }) => `${step} ${edit}`)
-  expect(new Set(edits).size).toBe(edits.length)
-  const other = { ...p, action: actor(), seed: 2 }
-  await expect(all(trainLlm(other, { engine }))).rejects.toThrow('the training began with seed 1, this is 2: give another folder')
-})
+test.each([0, 1] as const)(
+  'killed in a step and started again, it brings the same steps, and what was rewarded is not paid for again: lag %i',
+  async (lag) => {
+    const p = ports()
+    await grown(p)
+    const whole = await all(trainLlm({ ...p, folder: copied(p.folder) }, { engine: toyEngine(), lag }))
+    const first = { ...p, action: actor() }
+    const rewarded = (): number => readFileSync(join(p.folder, 'rewards.jsonl'), 'utf8').split('\n').length - 1
+    const killed = { ...p, action: actor(1500) }
+    await expect(all(trainLlm(killed, { engine: toyEngine(), lag }))).rejects.toThrow('killed')
+    const paid = rewarded()
+    expect(paid).toBeGreaterThan(0)
+    const engine = toyEngine()
+    const again = await all(trainLlm(first, { engine, lag }))
+    expect([engine.loaded[0], engine.loaded.at(-1)]).toEqual(['step-2', 'step-2'])
+    const rest = steps(again)
+    expect(rest).toEqual(steps(whole).slice(-rest.length))
+    const lines = readFileSync(join(p.folder, 'rewards.jsonl'), 'utf8').split('\n').slice(0, -1)
+    const edits = lines
+      .map((line) => JSON.parse(line) as { step: number; edit: string })
+      .map(({ step, edit }) => `${step} ${edit}`)
+    expect(new Set(edits).size).toBe(edits.length)
+    const other = { ...p, action: actor(), seed: 2 }
+    await expect(all(trainLlm(other, { engine, lag }))).rejects.toThrow(
+      'the training began with seed 1, this is 2: give another folder',
+    )
+  },
+)
 
 test('an edit is scored while others of its step are still drawn', async () => {
   const p = ports()

@@ -167,6 +167,7 @@ export interface TrainLlmSettings {
   readonly seed: number
   readonly train: LlmRecipe['train']
   readonly maxSteps?: number
+  readonly lag?: 1
   /** Who answers, and what is trained. */
   readonly action: string
   readonly engine: string
@@ -186,12 +187,13 @@ export type TrainLlmFact =
  */
 export async function* trainLlm(
   ports: LlmPorts,
-  { engine, maxSteps }: { readonly engine: Engine; readonly maxSteps?: number },
+  { engine, maxSteps, lag = 0 }: { readonly engine: Engine; readonly maxSteps?: number; readonly lag?: 0 | 1 },
 ): AsyncGenerator<TrainLlmFact> {
   const { recipe, folder, seed, action, signal, writer = lseWriter() } = ports
   const settings: TrainLlmSettings = {
     ...{ recipe: recipe.name, seed, train: recipe.train, action: action.name, engine: engine.name },
     ...(maxSteps !== undefined && { maxSteps }),
+    ...(lag === 1 && { lag }),
   }
   const file = join(folder, 'facts.jsonl')
   using _held = hold(folder)
@@ -213,7 +215,7 @@ export async function* trainLlm(
   at = past.findLast((fact) => fact.kind === 'looked')?.step ?? 0
   const facts = train(
     {
-      ...{ seed, states, rollouts, passes, maxTokens, every, ...(maxSteps !== undefined && { maxSteps }) },
+      ...{ seed, states, rollouts, passes, maxTokens, every, lag, ...(maxSteps !== undefined && { maxSteps }) },
       adam: { learningRate },
       loss: { kind: 'ppo', low: 0.2, high: 0.2 }, // the code's
       advantage: {}, // delta, as it is

@@ -11,12 +11,19 @@ import { type TrainFact, type TrainOptions, type TrainPorts, train } from './tra
 const choices = ['no tags', 'worse', 'better', 'best']
 const worth: Readonly<Record<string, number>> = { worse: 0.2, better: 0.6, best: 0.9 }
 
-/** A policy of one softmax over four answers a prompt; its gradient is written out by hand. */
-function toyEngine(): Engine & { readonly logits: Map<number, number[]>; readonly given: Group[][]; saves: number } {
+/** A policy of one softmax over four answers a prompt; its gradient is written out by hand, and a draw takes a while. */
+function toyEngine(): Engine & {
+  readonly logits: Map<number, number[]>
+  readonly given: Group[][]
+  readonly lags: number[]
+  saves: number
+} {
   const logits = new Map<number, number[]>()
   const saved = new Map<string, string>()
   let gathered = new Map<number, number[]>()
   let version = 0
+  /** Log-probabilities by version, of all weights that drew. */
+  const drew = new Map<number, (prompt: number) => readonly number[]>()
   const row = (prompt: number): number[] => logits.get(prompt) ?? logits.set(prompt, [0, 0, 0, 0]).get(prompt)!
   const chances = (prompt: number): number[] => {
     const e = row(prompt).map(Math.exp)
@@ -27,16 +34,22 @@ function toyEngine(): Engine & { readonly logits: Map<number, number[]>; readonl
     name: 'toy',
     logits,
     given: [] as Group[][],
+    lags: [] as number[],
     saves: 0,
     async forwardBackward(groups: readonly Group[], loss: Loss) {
       expect(loss).toEqual({ kind: 'ppo', low: 0.2, high: 0.2 })
       engine.given.push([...groups])
       const rollouts = groups.flatMap((g) => g.rollouts.map((r) => ({ prompt: g.prompt[0]!, ...r })))
+      const isBy = (v: number): boolean =>
+        rollouts.every(({ prompt, tokens, logprobs }) => Math.abs((drew.get(v)?.(prompt)[tokens[0]!] ?? 1) - logprobs[0]!) < 1e-5)
+      engine.lags.push(isBy(version) ? 0 : isBy(version - 1) ? 1 : Number.NaN)
       for (const { prompt, tokens, logprobs, advantages } of rollouts) {
         const p = chances(prompt)
-        expect(logprobs[0]).toBeCloseTo(Math.log(p[tokens[0]!]!), 5) // on-policy
+        const ratio = p[tokens[0]!]! / Math.exp(logprobs[0]!)
+        const isClipped = advantages[0]! > 0 ? ratio > 1.2 : ratio < 0.8
         const gradient = gathered.get(prompt) ?? gathered.set(prompt, [0, 0, 0, 0]).get(prompt)!
-        for (const [k, pk] of p.entries()) gradient[k]! += (advantages[0]! * (Number(k === tokens[0]) - pk)) / rollouts.length
+        const factor = isClipped ? 0 : (ratio * advantages[0]!) / rollouts.length
+        for (const [k, pk] of p.entries()) gradient[k]! += factor * (Number(k === tokens[0]) - pk)
       }
       if ([...gathered.values()].flat().some(Number.isNaN)) throw new NotFiniteError('the loss is not finite')
       return { loss: 0, reward: 7 } // a name the trainer has too
@@ -50,12 +63,18 @@ function toyEngine(): Engine & { readonly logits: Map<number, number[]>; readonl
     encode: (prompt: readonly Message[]) => Int32Array.of(Number(prompt[0]!.content)),
     async policy(): Promise<Model<TokenCompletion>> {
       const mine = version
+      const then = new Map([...logits].map(([prompt, values]) => [prompt, [...values]]))
+      drew.set(mine, (prompt) => {
+        const e = (then.get(prompt) ?? [0, 0, 0, 0]).map(Math.exp)
+        return e.map((x) => Math.log(x / e.reduce((a, b) => a + b)))
+      })
       return {
         name: 'toy',
         async sample(prompt, { n = 1, seed = 0, temperature, topP }) {
-          if (mine !== version) throw new EngineError('stale')
           expect([temperature, topP]).toEqual([1, 1])
           const p = chances(Number(prompt[0]!.content))
+          await new Promise((done) => setImmediate(done))
+          if (mine !== version) throw new EngineError('stale')
           return Array.from({ length: n }, (_, i): TokenCompletion => {
             let u = rng(seed + i)()
             let k = 0
@@ -174,6 +193,87 @@ test('killed after any fact and resumed, it brings the same facts and ends with 
     expect([...first.slice(0, from), ...rest]).toEqual(facts)
     expect([...engine.logits]).toEqual([...whole.logits])
   }
+})
+
+type Gate = PromiseWithResolvers<void>
+const off: TrainOptions = { ...options, lag: 1 }
+
+test('on-policy, every step learns from what its own policy drew; with a lag of 1, from what the one before it drew, but after a look', async () => {
+  const [on, late] = [toyEngine(), toyEngine()]
+  const grow: TrainPorts['grow'] = async () => [tree([0.5, 0.5, 0.5, 0.5])] // each step moves what all of the next draw from
+  await all(train({ ...options, maxSteps: 12, every: 5 }, ports(on, { grow })))
+  expect(on.lags).toEqual(Array(12).fill(0))
+  const facts = await all(train({ ...off, maxSteps: 12, every: 5 }, ports(late, { grow })))
+  expect(late.lags).toEqual([0, 1, 1, 1, 1, 0, 1, 1, 1, 1, 0, 1])
+  expect(facts.flatMap((f) => (f.kind === 'step' ? [f.metrics.lag] : []))).toEqual(late.lags)
+})
+
+test('with a lag of 1 it learns too', async () => {
+  const facts = await all(train(off, ports(toyEngine())))
+  expect(average(rewards(facts).slice(0, 5))).toBeLessThan(0)
+  expect(average(rewards(facts).slice(-5))).toBeGreaterThan(0.05)
+})
+
+test('with a lag of 1, a step trains while the edits of the next are drawn and rewarded, and those are drawn while its own are rewarded', async () => {
+  const engine = toyEngine()
+  const [drawn, scored, training] = Array.from({ length: 3 }, () => Promise.withResolvers<void>()) as [Gate, Gate, Gate] // three
+  let draws = 0
+  const policy = async (): Promise<Model<TokenCompletion>> => {
+    const inner = await engine.policy()
+    const sample: typeof inner.sample = (...asked) => {
+      if (++draws > 1 + options.states) drawn.resolve() // the look, and the first step
+      return inner.sample(...asked)
+    }
+    return { ...inner, sample }
+  }
+  const waiting: Engine = {
+    ...engine,
+    policy,
+    async forwardBackward(...pass) {
+      training.resolve()
+      await scored.promise // else the trainer waits for ever
+      return engine.forwardBackward(...pass)
+    },
+  }
+  const score: TrainPorts['score'] = async (context, _, step) => {
+    if (step === 1) await drawn.promise
+    else {
+      scored.resolve()
+      await training.promise
+    }
+    return worth[String(context.rules)]!
+  }
+  const facts = await all(train({ ...off, maxSteps: 2, every: 2 }, ports(waiting, { score })))
+  expect(facts.at(-1)).toMatchObject({ kind: 'ended', why: 'done' })
+})
+
+test('with a lag of 1, killed after any fact and resumed, it brings the same facts and pays for the same edits', async () => {
+  const o = { ...off, every: 5, maxSteps: 18, refresh: 7 }
+  const whole = toyEngine()
+  const facts = await all(train(o, ports(whole, { grow: telling })))
+  for (let cut = 3; cut < facts.length; cut++) {
+    const engine = toyEngine()
+    const first: TrainFact[] = []
+    for await (const fact of train(o, ports(engine, { grow: telling }))) {
+      first.push(fact)
+      if (first.length === cut) break
+    }
+    const kept = first.slice(0, first.findLastIndex((f) => f.kind === 'looked') + 1)
+    expect([...kept, ...(await all(train(o, ports(engine, { grow: telling }), kept)))]).toEqual(facts)
+    expect([...engine.logits]).toEqual([...whole.logits])
+  }
+})
+
+test('left with a lag of 1, nothing of it goes on', async () => {
+  let open = 0
+  const score: TrainPorts['score'] = async (context) => {
+    open++
+    await new Promise((done) => setTimeout(done, 5))
+    open--
+    return worth[String(context.rules)]!
+  }
+  for await (const fact of train({ ...off, every: 5 }, ports(toyEngine(), { score }))) if (fact.kind === 'step') break
+  expect(open).toBe(0)
 })
 
 /** Trees that show which policy grew them: the scores of their nodes are what its draws are worth. */

@@ -8,10 +8,15 @@
 //       advantage = reward, for every token            no critic, no KL
 //       PPO-clip, one step of Adam                     on-policy
 //
-// Deviations: none by default; baseline, scale and other rewards (advantage.ts), entropy and trees grown anew are switches.
+// Deviations: none by default; baseline, scale and other rewards (advantage.ts), entropy, trees grown anew and a lag are switches.
+//
+// With a lag of 1 the edits of step t + 1 are drawn by the policy before step t's Adam, while step t is rewarded and trained:
+//     draw t + 1 ∥ reward t, gradient of t    then Adam, once all of t + 1 is drawn    ∥ reward t + 1, draw t + 2, …
+// The loss's ratio is against who drew, one step ago. Nothing is drawn ahead over a look: the step after it is on-policy, so that a checkpoint
+// needs nothing but the weights and whoever is killed draws the same edits again.
 
 import { type Context, contextText, sameContext } from '../core/context.ts'
-import type { Adam, Engine, Loss, Metrics } from '../core/engine.ts'
+import type { Adam, Engine, Group, Loss, Metrics } from '../core/engine.ts'
 import { ConfigError, NotFiniteError } from '../core/errors.ts'
 import { checked, type Writer } from '../core/evolver.ts'
 import type { Model, TokenCompletion } from '../core/model.ts'
@@ -34,6 +39,8 @@ export interface TrainOptions {
   readonly maxSteps?: number
   /** Steps after which the trees are grown again, by the policy as it is then; without it they stay. There is a look before. */
   readonly refresh?: number
+  /** How many steps ago the policy was that draws: 0, on-policy, is the default; with 1, drawing and rewards overlap with training. */
+  readonly lag?: 0 | 1
   /** Bound of an edit, in tokens. */
   readonly maxTokens: number
   readonly adam: Adam
@@ -101,6 +108,7 @@ export async function* train(o: TrainOptions, ports: TrainPorts, past: readonly 
   let lost = last ? lostSteps(past, last.step) : 0
   let steps = past.findLast((f) => f.kind === 'began')?.steps
   let pool: Pool | undefined
+  let ahead: Batch | undefined
   try {
     if (last) await engine.load(last.checkpoint)
     if (steps === undefined) {
@@ -120,36 +128,30 @@ export async function* train(o: TrainOptions, ports: TrainPorts, past: readonly 
           return
         }
       }
-      const pass = Math.floor((step - 1 - since) / pool.perPass)
-      const order = curriculum(pool.states, pass, { ...o.curriculum, seed: o.seed })
-      const from = ((step - 1 - since) % pool.perPass) * o.states
-      const taken = await rollouts(order.slice(from, from + o.states), { o, ports, step })
-      const advantagesPG = advantages(
-        taken.map((group) => group.map((t) => t.earned)),
-        o.advantage,
-      )
-      const groups = taken.map((group, p) => ({
-        prompt: group[0]!.prompt,
-        rollouts: group.map(({ completion: { tokens, logprobs } }, g) => ({
-          tokens,
-          logprobs,
-          advantages: new Float32Array(tokens.length).fill(advantagesPG[p]![g]!),
-          weights: new Float32Array(tokens.length).fill(1),
-        })),
-      }))
-      const learned = { ...(await engine.forwardBackward(groups, loss)), ...(await engine.optimStep(o.adam)) }
-      yield { kind: 'step', step, metrics: summary(taken.flat()), engine: learned }
+      const here = pool
+      const begun = async (at: number, lag: 0 | 1): Promise<Batch> =>
+        batchOf(statesAt(at, here, o), { o, ports, step: at, lag, policy: await engine.policy() })
+      const isLook = step % o.every === 0 || step % refresh === 0 || step === steps
+      const batch = ahead ?? (await begun(step, 0))
+      ahead = o.lag === 1 && !isLook ? await begun(step + 1, 1) : undefined
+      const taken = await batch.taken
+      const gathered = await engine.forwardBackward(groupsOf(taken, o), loss)
+      await ahead?.drawn // its policy is no more once the step is made
+      const learned = { ...gathered, ...(await engine.optimStep(o.adam)) }
+      yield { kind: 'step', step, metrics: summary(taken.flat(), o.lag === 1 ? batch.lag : undefined), engine: learned }
       lost = taken.flat().every((t) => t.earned.after === undefined) ? lost + 1 : 0
       if (lost >= hopeless) {
         yield { kind: 'ended', why: 'hopeless', detail: `every edit of ${lost} steps was invalid`, best: picked(best) }
         return
       }
-      if (step % o.every === 0 || step % refresh === 0 || step === steps) best = yield* look(ports, { step, best })
+      if (isLook) best = yield* look(ports, { step, best })
     }
   } catch (error) {
     if (!(error instanceof NotFiniteError && best)) throw error
     yield { kind: 'ended', why: 'not finite', detail: error.message, best: picked(best) }
     return
+  } finally {
+    await ahead?.left()
   }
   yield { kind: 'ended', why: 'done', best: picked(best) }
 }
@@ -227,31 +229,79 @@ interface Taken {
   readonly earned: Earned
 }
 
-/** G rollouts of each state, [P][G], with what their edits earned. */
-async function rollouts(
-  states: readonly State[],
-  { o, ports, step }: { readonly o: TrainOptions; readonly ports: TrainPorts; readonly step: number },
-): Promise<readonly (readonly Taken[])[]> {
-  const policy = await ports.engine.policy()
-  return Promise.all(
-    states.map(async (state, p) => {
-      // No cutting and no penalty: the ratio of PPO is of the policy's own probabilities.
-      const params = { maxTokens: o.maxTokens, n: o.rollouts, temperature: 1, topP: 1, seed: seedOf(o.seed, step, p, 'rollout') }
-      const completions = await policy.sample(state.prompt, params, ports.signal)
-      const prompt = ports.engine.encode(state.prompt)
-      return Promise.all(
-        completions.map(async (completion): Promise<Taken> => {
-          const read = ports.writer.read(completion.text, state.observation)
-          const edit = checked(read, (context) => ports.check?.(context, state))
-          const old = state.observation.node.context
-          const next = edit.kind === 'edit' ? edit.context : undefined
-          const after = next && (await ports.score(next, state, step))
-          const isCopy = next !== undefined && sameContext(next, old)
-          return { prompt, completion, isCopy, kept: next && linesKept(old, next), earned: { before: state.before, after } }
-        }),
-      )
-    }),
+/** What a step learns from, while it is made. */
+interface Batch {
+  /** Steps between the policy that draws it and the one that learns from it. */
+  readonly lag: 0 | 1
+  /** When nothing of it is left to draw. */
+  readonly drawn: Promise<unknown>
+  /** G rollouts of each state, [P][G], with what their edits earned. */
+  readonly taken: Promise<readonly (readonly Taken[])[]>
+  /** Draws no more of it; resolves when nothing of it is under way. */
+  left(): Promise<void>
+}
+
+interface Begun {
+  readonly o: TrainOptions
+  readonly ports: TrainPorts
+  readonly step: number
+  readonly lag: 0 | 1
+  readonly policy: Model<TokenCompletion>
+}
+
+/** Begins to draw; an edit is scored as soon as its state's are there. */
+function batchOf(states: readonly State[], { o, ports, step, lag, policy }: Begun): Batch {
+  const stop = new AbortController()
+  const signal = AbortSignal.any([stop.signal, ...(ports.signal ? [ports.signal] : [])])
+  const draws = states.map((state, p) => {
+    // No cutting and no penalty: the ratio of PPO is of the policy's own probabilities.
+    const params = { maxTokens: o.maxTokens, n: o.rollouts, temperature: 1, topP: 1, seed: seedOf(o.seed, step, p, 'rollout') }
+    return policy.sample(state.prompt, params, signal)
+  })
+  const earned = async (state: State, completion: TokenCompletion): Promise<Taken> => {
+    const prompt = ports.engine.encode(state.prompt)
+    const read = ports.writer.read(completion.text, state.observation)
+    const edit = checked(read, (context) => ports.check?.(context, state))
+    const old = state.observation.node.context
+    const next = edit.kind === 'edit' ? edit.context : undefined
+    const after = next && (await ports.score(next, state, step))
+    const isCopy = next !== undefined && sameContext(next, old)
+    return { prompt, completion, isCopy, kept: next && linesKept(old, next), earned: { before: state.before, after } }
+  }
+  const groups = states.map(async (state, p) => Promise.all((await draws[p]!).map((completion) => earned(state, completion))))
+  const [drawn, taken] = [Promise.all(draws), Promise.all(groups)]
+  for (const part of [drawn, taken]) part.catch(() => {}) // told to who waits for it
+  return {
+    ...{ lag, drawn, taken },
+    async left() {
+      stop.abort(new Error('left'))
+      await Promise.allSettled(groups)
+    },
+  }
+}
+
+/** The next N states of a pass, in its order. */
+function statesAt(step: number, pool: Pool, { states, seed, curriculum: options }: TrainOptions): readonly State[] {
+  const since = step - 1 - pool.step
+  const order = curriculum(pool.states, Math.floor(since / pool.perPass), { ...options, seed })
+  const from = (since % pool.perPass) * states
+  return order.slice(from, from + states)
+}
+
+function groupsOf(taken: readonly (readonly Taken[])[], o: TrainOptions): readonly Group[] {
+  const advantagesPG = advantages(
+    taken.map((group) => group.map((t) => t.earned)),
+    o.advantage,
   )
+  return taken.map((group, p) => ({
+    prompt: group[0]!.prompt,
+    rollouts: group.map(({ completion: { tokens, logprobs } }, g) => ({
+      tokens,
+      logprobs,
+      advantages: new Float32Array(tokens.length).fill(advantagesPG[p]![g]!),
+      weights: new Float32Array(tokens.length).fill(1),
+    })),
+  }))
 }
 
 function linesKept(before: Context, after: Context): number | undefined {
@@ -261,7 +311,7 @@ function linesKept(before: Context, after: Context): number | undefined {
 }
 
 /** What to look at when it does not learn. Shares are of all rollouts of the step, rewards of all with −1 for invalid ones. */
-function summary(taken: readonly Taken[]): Metrics {
+function summary(taken: readonly Taken[], lag: number | undefined): Metrics {
   const rewards = taken.map(({ earned: { before, after } }) => reward(before, after))
   const average = mean(rewards)
   const kept = taken.flatMap((t) => t.kept ?? [])
@@ -273,5 +323,6 @@ function summary(taken: readonly Taken[]): Metrics {
     ...(kept.length > 0 && { kept: mean(kept) }),
     before: mean(taken.map((t) => t.earned.before)),
     tokensPerEdit: mean(taken.map((t) => t.completion.tokens.length)),
+    ...(lag !== undefined && { lag }),
   }
 }
