@@ -110,13 +110,21 @@ test.each(['bird-qwen3-4b', 'mmlu-qwen3-4b'])('the guide shows what the estimate
 })
 
 test('a step is told with what it earned, and what the time went to', () => {
-  const metrics = { reward: -0.02, rewardDeviation: 0.1, invalid: 0.25, before: 0.5, tokensPerEdit: 700 }
+  const metrics = {
+    reward: -0.02,
+    rewardDeviation: 0.1,
+    invalid: 0.25,
+    before: 0.5,
+    after: 0.6,
+    entropy: 1.2,
+    tokensPerEdit: 700,
+  }
   const timed = { kind: 'timed', step: 3, seconds: 20, sampling: 10, reward: 15, training: 2, tokensPerSecond: 4480 } as const
   expect([
-    ...factLines({ kind: 'step', step: 3, metrics, engine: { clipped: 0.01, kl: 0.002, norm: 1.5 } }),
+    ...factLines({ kind: 'step', step: 3, metrics, engine: { ratio: 1.01, clipped: 0.01, kl: 0.002, norm: 1.5 } }),
     ...factLines(timed),
   ]).toEqual([
-    'step 3  reward −0.020 ± 0.100  before 50.0 %  invalid 25.0 %  700 tokens an edit  clipped 1.0 %  kl 0.0020  norm 1.500',
+    'step 3  reward −0.020 ± 0.100  before 50.0 % after 60.0 %  invalid 25.0 %  700 tokens an edit  entropy 1.20  ratio 1.010  clipped 1.0 %  kl 0.0020  norm 1.500',
     '  20.0 s: sampling 50 %, rewards 75 %, training 10 % of the time; 4480 tokens/s',
   ])
 })

@@ -273,12 +273,14 @@ export function factLines(fact: TrainLlmFact): readonly string[] {
     case 'began':
       return [`${fact.steps} steps`]
     case 'step': {
-      const { reward, rewardDeviation, invalid, before, tokensPerEdit = 0 } = fact.metrics
-      const { clipped, kl, norm } = fact.engine
+      const { reward, rewardDeviation, invalid, before, after, entropy, tokensPerEdit = 0 } = fact.metrics
+      const { ratio, clipped, kl, norm } = fact.engine
       const rest = [
-        `before ${share(before)}`,
+        `before ${share(before)}${after === undefined ? '' : ` after ${share(after)}`}`,
         `invalid ${share(invalid)}`,
         `${tokensPerEdit.toFixed(0)} tokens an edit`,
+        ...(entropy === undefined ? [] : [`entropy ${entropy.toFixed(2)}`]),
+        ...(ratio === undefined ? [] : [`ratio ${ratio.toFixed(3)}`]),
         ...(clipped === undefined ? [] : [`clipped ${share(clipped)}`]),
         ...(kl === undefined ? [] : [`kl ${kl.toFixed(4)}`]),
         ...(norm === undefined ? [] : [`norm ${norm.toFixed(3)}`]),

@@ -359,6 +359,8 @@ test('a step tells the shares of invalid edits, of copies, and of the lines that
   const share = (token: number): number => drawn.filter((t) => t === token).length / 40
   const [none, worse, better, best] = [share(0), share(1), share(2), share(3)] as const
   const { metrics } = facts.find((f) => f.kind === 'step')!
+  expect(metrics.after).toBe(1)
+  expect(metrics.entropy).toBeCloseTo(Math.log(4), 5) // of four that are equally likely
   expect(metrics.invalid).toBeCloseTo(none, 9)
   expect(metrics.copies).toBeCloseTo(worse, 9)
   expect(metrics.kept).toBeCloseTo((worse + better / 2 + best) / (1 - none), 9)

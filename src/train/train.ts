@@ -310,11 +310,15 @@ function linesKept(before: Context, after: Context): number | undefined {
   return old.length === 0 ? undefined : old.filter((line) => next.has(line)).length / old.length
 }
 
-/** What to look at when it does not learn. Shares are of all rollouts of the step, rewards of all with −1 for invalid ones. */
+/**
+ * What to look at when it does not learn. Shares are of all rollouts of the step, rewards of all with −1 for invalid ones, `after` is of the
+ * valid ones, and `entropy` that of the policy at a token, estimated by −logprob of those it drew.
+ */
 function summary(taken: readonly Taken[], lag: number | undefined): Metrics {
   const rewards = taken.map(({ earned: { before, after } }) => reward(before, after))
   const average = mean(rewards)
   const kept = taken.flatMap((t) => t.kept ?? [])
+  const valid = taken.flatMap((t) => t.earned.after ?? [])
   return {
     reward: average,
     rewardDeviation: Math.sqrt(mean(rewards.map((r) => (r - average) ** 2))),
@@ -322,6 +326,8 @@ function summary(taken: readonly Taken[], lag: number | undefined): Metrics {
     copies: taken.filter((t) => t.isCopy).length / taken.length,
     ...(kept.length > 0 && { kept: mean(kept) }),
     before: mean(taken.map((t) => t.earned.before)),
+    ...(valid.length > 0 && { after: mean(valid) }),
+    entropy: -mean(taken.flatMap((t) => [...t.completion.logprobs])),
     tokensPerEdit: mean(taken.map((t) => t.completion.tokens.length)),
     ...(lag !== undefined && { lag }),
   }

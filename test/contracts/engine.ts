@@ -42,8 +42,24 @@ export function engineContract(name: string, under: () => Promise<EngineUnderTes
       const { engine } = await under()
       await using _ = engine
       const [it] = await drawn(engine, 1)
-      const { loss: value } = await engine.forwardBackward([group(engine, rollout(it!, 1))], loss)
+      const { loss: value, ratio, clipped } = await engine.forwardBackward([group(engine, rollout(it!, 1))], loss)
       expect(value).toBeCloseTo(-it!.tokens.length, 2)
+      expect(ratio).toBeCloseTo(1, 2)
+      expect(clipped).toBe(0)
+    })
+
+    test('what is drawn beside a pass is what is drawn alone, and the pass counts as it does alone', async () => {
+      const { engine, learningRate } = await under()
+      await using _ = engine
+      const policy = await engine.policy()
+      const draw = (): Promise<readonly TokenCompletion[]> => policy.sample(messages, { maxTokens: 8, n: 2, seed: 5 })
+      const [it] = await draw()
+      const learning = engine.forwardBackward([group(engine, rollout(it!, 1))], importance)
+      const [beside] = await draw()
+      await learning
+      expect(beside!.tokens).toEqual(it!.tokens)
+      await engine.optimStep({ learningRate })
+      expect((await ratios(engine, it!)) - it!.tokens.length).toBeGreaterThan(1e-3)
     })
 
     test.each([

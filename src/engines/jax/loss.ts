@@ -11,6 +11,8 @@ export interface Sums {
   nll: number
   /** logprob then − logprob now. */
   kl: number
+  /** exp(logprob now − logprob then). */
+  ratio: number
   clipped: number
   entropy: number
 }
@@ -24,7 +26,7 @@ export interface Now {
 
 /** The sums of one batch. */
 export function sumsOf({ weights, advantages, logprobs }: Batch, { logprobs: now, entropies }: Now, loss: Loss): Sums {
-  const sums: Sums = { loss: 0, tokens: 0, nll: 0, kl: 0, clipped: 0, entropy: 0 }
+  const sums: Sums = { loss: 0, tokens: 0, nll: 0, kl: 0, ratio: 0, clipped: 0, entropy: 0 }
   const bonus = entropyOf(loss)
   for (let i = 0; i < weights.length; i++) {
     const weight = weights[i]!
@@ -39,6 +41,7 @@ export function sumsOf({ weights, advantages, logprobs }: Batch, { logprobs: now
     sums.kl += logprobs[i]! - logprob
     const advantage = advantages[i]!
     const ratio = Math.exp(logprob - logprobs[i]!)
+    sums.ratio += ratio
     const [low, high] = boundsOf(loss)
     const clipped = Math.min(Math.max(ratio, low), high)
     const isClipped = advantage > 0 ? ratio > high : advantage < 0 && ratio < low
@@ -69,6 +72,6 @@ export function metricsOf(parts: readonly Sums[], loss: Loss): Metrics {
   const mean = (name: keyof Sums): number => sum(name) / Math.max(1, tokens)
   const both = { loss: sum('loss'), tokens, nll: mean('nll') }
   if (loss.kind === 'cross_entropy') return both
-  const all = { ...both, kl: mean('kl'), clipped: mean('clipped') }
+  const all = { ...both, kl: mean('kl'), ratio: mean('ratio'), clipped: mean('clipped') }
   return entropyOf(loss) > 0 ? { ...all, entropy: mean('entropy') } : all
 }

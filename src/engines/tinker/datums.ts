@@ -172,7 +172,7 @@ export function checkGroups(groups: readonly Group[], loss: Loss, context: numbe
  */
 export function metricsOf(groups: readonly Group[], loss: Loss, nowR: readonly Float32Array[]): Metrics {
   const rollouts = groups.flatMap(({ prompt, rollouts }) => rollouts.map((rollout) => ({ prompt, rollout })))
-  const sums = { loss: 0, tokens: 0, nll: 0, kl: 0, clipped: 0 }
+  const sums = { loss: 0, tokens: 0, nll: 0, kl: 0, ratio: 0, clipped: 0 }
   let r = 0
   for (const { prompt, rollout } of rollouts) {
     const { tokens, logprobs, advantages, weights } = rollout
@@ -187,12 +187,13 @@ export function metricsOf(groups: readonly Group[], loss: Loss, nowR: readonly F
       sums.loss += weights[t]! * tokenLoss(loss, at)
       sums.nll -= at.now
       sums.kl += at.drawn - at.now
+      sums.ratio += Math.exp(at.now - at.drawn)
       if (isClipped(loss, at)) sums.clipped++
     }
   }
   const mean = (name: keyof typeof sums): number => sums[name] / Math.max(1, sums.tokens)
   const both = { loss: sums.loss / rollouts.length, tokens: sums.tokens, nll: mean('nll') }
-  return loss.kind === 'cross_entropy' ? both : { ...both, kl: mean('kl'), clipped: mean('clipped') }
+  return loss.kind === 'cross_entropy' ? both : { ...both, kl: mean('kl'), ratio: mean('ratio'), clipped: mean('clipped') }
 }
 
 /** One token of a rollout. */
