@@ -20,6 +20,7 @@ const titles: Readonly<Record<string, string>> = {
   tree: 'Selecting a node',
   'sql-scoring': 'Scoring SQL',
   engine: 'The embedded engine beside PyTorch',
+  'one-step-off': 'One step off the policy',
   start: 'Starting',
 }
 const { reference, python } = options
