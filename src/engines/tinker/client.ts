@@ -5,6 +5,7 @@ import type { Adam, Metrics } from '../../core/engine.ts'
 import { ConfigError, EngineError } from '../../core/errors.ts'
 import { type Datum, defaultLimits, type Limits, type ServerLoss } from './datums.ts'
 import { bytesOf, dtypes, float32s, int32s, int64s, loadMessages, type Messages } from './messages.ts'
+import { signIn } from './sign-in.ts'
 import { RefusedError, record, type Wire, type WireOptions, wireOf } from './wire.ts'
 
 /** Which server, and how much is asked of it at once. */
@@ -120,8 +121,10 @@ export async function tinkerClient(options: ClientOptions): Promise<TinkerClient
   const messages = await loadMessages()
   const closing = new AbortController()
   const ends = [closing.signal, ...(options.signal ? [options.signal] : [])]
-  const wire = wireOf({ ...options, signal: AbortSignal.any(ends) })
-  const config = record(await firstAnswer(wire))
+  const way = { ...options, signal: AbortSignal.any(ends) }
+  const byKey = wireOf(way)
+  const config = record(await firstAnswer(byKey))
+  const wire = config.pjwt_auth_enabled === true ? wireOf(way, signIn(byKey)) : byKey
   const offered = record(await wire.send('GET', 'get_server_capabilities')).supported_models
   const session = textOf(
     await wire.send('POST', 'create_session', {

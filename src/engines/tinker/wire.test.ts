@@ -210,6 +210,30 @@ describe('another server', () => {
   })
 })
 
+describe('a server that wants tokens for the key', () => {
+  const signIns = ({ server }: Set): number => server.asked.filter((path) => path === 'auth/token').length
+
+  test('is signed in to once, while its token holds; another is had before it ends', async () => {
+    const long = await start({ key: 'right', tokens: 3600 }, { key: 'right' })
+    await norms(long)
+    expect(signIns(long)).toBe(1)
+    const short = await start({ key: 'right', tokens: 30 }, { key: 'right' })
+    const before = signIns(short)
+    await norms(short)
+    expect(signIns(short)).toBeGreaterThan(before)
+  })
+
+  test('refuses a wrong key in one line; a token that is none, or is over, is told', async () => {
+    const server = await tinkerServer({ key: 'right', tokens: 3600 })
+    open.push(server)
+    await expect(tinkerClient({ url: server.url, key: 'wrong' })).rejects.toThrow(/refuses the key \(401\): set TINKER_API_KEY/)
+    for (const jwt of ['none', 'a.e30.b', 7]) {
+      server.fail('auth/token', { json: { jwt } })
+      await expect(tinkerClient({ url: server.url, key: 'right' })).rejects.toThrow(/gave no token that holds/)
+    }
+  })
+})
+
 test('an archive is fetched from where the server says, without the key if that is elsewhere', async () => {
   const other = await tinkerServer()
   open.push(other)

@@ -83,8 +83,11 @@ interface Request extends SendOptions {
   readonly timeout?: number
 }
 
-/** The way to the server at an address; nothing is sent yet. */
-export function wireOf({ url, key, patience = 60_000, pause = 250, poll = 45_000, signal: always }: WireOptions): Wire {
+/** The way to the server at an address; nothing is sent yet. `token` = what a request is signed with; default: the key. */
+export function wireOf(
+  { url, key, patience = 60_000, pause = 250, poll = 45_000, signal: always }: WireOptions,
+  token: () => Promise<string | undefined> = async () => key,
+): Wire {
   const base = url.replace(/\/+$/, '')
 
   const either = (signal?: AbortSignal): AbortSignal | undefined =>
@@ -94,11 +97,12 @@ export function wireOf({ url, key, patience = 60_000, pause = 250, poll = 45_000
   const once = async (method: string, path: string, { body, headers, timeout = sendTimeout, signal }: Request) => {
     const isBinary = body instanceof Uint8Array
     const limit = AbortSignal.timeout(timeout)
+    const signed = await token()
     try {
       const response = await fetch(`${base}/api/v1/${path}`, {
         method,
         headers: {
-          ...(key && { 'x-api-key': key }),
+          ...(signed && { 'x-api-key': signed }),
           ...(body && { 'content-type': isBinary ? binary : json }),
           ...headers,
         },
@@ -191,7 +195,8 @@ export function wireOf({ url, key, patience = 60_000, pause = 250, poll = 45_000
       if (!place) return answer.bytes
       const to = new URL(place, `${base}/api/v1/${path}`)
       const isHere = to.origin === new URL(base).origin
-      const headers = isHere && key ? { 'x-api-key': key } : {}
+      const signed = isHere ? await token() : undefined
+      const headers = signed ? { 'x-api-key': signed } : {}
       const ends = either(signal) ?? null
       try {
         const response = await fetch(to, { headers, signal: ends, redirect: 'error' }) // the key would follow
