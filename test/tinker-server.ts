@@ -1,7 +1,9 @@
 // A server of the Tinker API on loopback, with the manners of SkyRL on JAX, its traps included, or of the hosted service; and it breaks on demand.
 // Its model predicts a token from the one before and from its place: enough to learn a sentence by heart, with gradients by hand.
+
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 import { rng } from '../src/core/rng.ts'
 import { bytesOf, dtypes, float32s, int32s, int64s, loadMessages } from '../src/engines/tinker/messages.ts'
 
@@ -17,6 +19,8 @@ export type TinkerFault =
 export interface TinkerServerOptions {
   readonly isHosted?: boolean
   readonly key?: string
+  /** Signs in with the key, for a token of so many seconds. */
+  readonly tokens?: number
   readonly models?: readonly string[]
   /** Models at once. Default 3. */
   readonly places?: number
@@ -25,6 +29,12 @@ export interface TinkerServerOptions {
   readonly port?: number
   /** Where archives are, with the path behind it; left out: here. */
   readonly archives?: string
+  /** The tokens it draws with a seed, whatever their probabilities; these are told as they are. */
+  readonly says?: (seed: number) => readonly number[]
+  /** Is told of each request but polls, before it is done. */
+  readonly heard?: (path: string) => void
+  /** Milliseconds that a command of a kind takes. SkyRL does one after the other, draws that wait at the same time together; the hosted service all at once. */
+  readonly takes?: Readonly<Record<string, number>>
 }
 
 export interface TinkerServer extends AsyncDisposable {
@@ -55,6 +65,8 @@ export interface TinkerServer extends AsyncDisposable {
 }
 
 const vocabulary = 96
+/** ms */
+const tick = 20
 const places = 64
 /** Weights: a row for each token before, then one for each place. */
 const size = (vocabulary + places) * vocabulary
@@ -108,6 +120,7 @@ export async function tinkerServer(options: TinkerServerOptions = {}): Promise<T
   const base = baseWeights()
   const results = new Map<string, Reply>()
   const sessions = new Set<string>()
+  const tokens = new Set<string>()
   const owners = new Map<string, { readonly baseModel: string; readonly rank: number }>()
   const checkpoints = new Map<string, Saved>()
   const samplers = new Map<string, string>()
@@ -121,6 +134,20 @@ export async function tinkerServer(options: TinkerServerOptions = {}): Promise<T
   const refusals: { kind: string; detail: string }[] = []
   let isPoisoned = false
   let ids = 0
+  /** When the result of a request is there, when the machine is free, and the draws that it begins with next. */
+  const ready = new Map<string, number>()
+  let free = 0
+  let draws = { from: 0, to: 0 }
+  const doneAt = (kind: string): number => {
+    const now = performance.now()
+    const took = options.takes?.[kind] ?? 0
+    if (took === 0 || isHosted) return now + took
+    if (kind === 'sample' && draws.from > now) return draws.to
+    const from = Math.max(free, (Math.floor(now / tick) + 1) * tick) // it looks for work now and then
+    free = from + took
+    if (kind === 'sample') draws = { from, to: free }
+    return free
+  }
 
   const place = (at: number): Place => (slots[at] ??= { adapter: fresh(), gradient: new Float64Array(size), rows: 0 })
   const logits = (weights: Float64Array, before: number, at: number): Float64Array => {
@@ -139,6 +166,7 @@ export async function tinkerServer(options: TinkerServerOptions = {}): Promise<T
   /** Runs a command now, and keeps its result for who asks. */
   const future = (kind: string, run: () => Reply, more: object = {}): Reply => {
     const id = String(++ids)
+    ready.set(id, doneAt(kind))
     const refused = refusals.findIndex((r) => r.kind === kind)
     try {
       if (refused >= 0) throw new No(400, refusals.splice(refused, 1)[0]!.detail)
@@ -260,13 +288,14 @@ export async function tinkerServer(options: TinkerServerOptions = {}): Promise<T
     const prompt = (b.prompt as { chunks: { tokens: number[] }[] }).chunks[0]!.tokens // the same
     const sequences = Array.from({ length: Number(b.num_samples) }, (_, i) => {
       const chance = rng(seed + i)
+      const said = options.says?.(seed + i)
       const tokens: number[] = []
       const logprobs: number[] = []
       let before = prompt.at(-1)!
       let stopReason = 1
       for (let t = 0; t < most; t++) {
         const row = logprobsAt(weights, before, prompt.length - 1 + t)
-        const token = chosen(row, temperature, chance())
+        const token = said?.[t] ?? chosen(row, temperature, chance())
         tokens.push(token)
         logprobs.push(row[token]!)
         before = token
@@ -295,7 +324,7 @@ export async function tinkerServer(options: TinkerServerOptions = {}): Promise<T
   const handlers: Readonly<Record<string, (b: Body, raw: Uint8Array) => Reply>> = {
     'client/config': () => ({
       json: {
-        pjwt_auth_enabled: false,
+        pjwt_auth_enabled: options.tokens !== undefined,
         ...(isHosted && { fwdbwd_max_chunk_len: chunk, fwdbwd_max_chunk_bytes_count: 5_000_000 }),
       },
     }),
@@ -306,6 +335,12 @@ export async function tinkerServer(options: TinkerServerOptions = {}): Promise<T
       const id = `session_${++ids}`
       sessions.add(id)
       return { json: { session_id: id } }
+    },
+    'auth/token'() {
+      const claims = { exp: Date.now() / 1000 + (options.tokens ?? 0), n: ++ids }
+      const jwt = `head.${Buffer.from(JSON.stringify(claims)).toString('base64url')}.signature`
+      tokens.add(jwt)
+      return { json: { jwt } }
     },
     session_heartbeat: () => ({ json: { type: 'session_heartbeat' } }),
     create_model(b) {
@@ -426,6 +461,7 @@ export async function tinkerServer(options: TinkerServerOptions = {}): Promise<T
     const body: Body = isJson ? (JSON.parse(raw.toString()) as Body) : {} // the client sends objects
     if (path !== 'retrieve_future') {
       asked.push(path)
+      options.heard?.(path)
       const key = request.headers['x-idempotency-key']
       bodies.push({
         path,
@@ -456,11 +492,15 @@ export async function tinkerServer(options: TinkerServerOptions = {}): Promise<T
       return say(fault.fault)
     }
     if (fault?.fault === 'reset') return void response.destroy()
-    if (options.key !== undefined && request.headers['x-api-key'] !== options.key) {
+    const signed = String(request.headers['x-api-key'])
+    const wantsToken = options.tokens !== undefined && !['client/config', 'auth/token'].includes(path)
+    if (options.key !== undefined && !(wantsToken ? tokens.has(signed) : signed === options.key)) {
       return say({ status: 401, json: { detail: 'Unauthorized' } })
     }
     let reply: Reply
     try {
+      const left = path === 'retrieve_future' ? (ready.get(String(body.request_id)) ?? 0) - performance.now() : 0
+      if (left > 0) await sleep(left)
       reply = runs(request.method ?? '', path) ?? handlers[path]?.(body, raw) ?? { status: 404, json: { detail: 'Not Found' } }
     } catch (error) {
       if (!(error instanceof No)) throw error

@@ -1,9 +1,10 @@
-import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, expect, onTestFinished, test, vi } from 'vitest'
 import { type FaultServer, startFaultServer } from '../../test/fault-server.ts'
 import { type TinkerServer, tinkerServer } from '../../test/tinker-server.ts'
+import { characters, subjects } from '../../test/tiny-recipe.ts'
 import { ConfigError } from '../core/errors.ts'
 import { readLlmFacts } from '../recipes/train-llm.ts'
 import { adapterFile, factLines, type TrainLlmFlags, trainLlmCommand } from './train-llm.ts'
@@ -23,42 +24,6 @@ function folder(): string {
   const path = mkdtempSync(join(tmpdir(), 'lamarck-train-llm-cli-'))
   onTestFinished(() => rmSync(path, { recursive: true }))
   return path
-}
-
-/** Sixteen subjects of twenty items. */
-function subjects(at: string): string {
-  const item = (subject: string, i: number): string =>
-    JSON.stringify({
-      id: `${subject}${i}`,
-      subject,
-      question: `Q${i}: ?`,
-      choices: ['yes', 'no'],
-      answer: i % 2,
-      error_type: 'ok',
-    })
-  mkdirSync(join(at, 'data'))
-  for (let s = 0; s < 16; s++) {
-    const lines = Array.from({ length: 20 }, (_, i) => item(`s${s}`, i))
-    writeFileSync(join(at, 'data', `s${s}.jsonl`), lines.join('\n'))
-  }
-  return join(at, 'data')
-}
-
-/** One token a character, as the tiny model of scripts/skyrl/tiny_model.py has them. */
-function characters(at: string): string {
-  const vocab = Object.fromEntries(Array.from({ length: 93 }, (_, i) => [String.fromCharCode(32 + i), 3 + i]))
-  const special = ['<pad>', '<eos>', '<bos>'].map((content, id) => ({ id, content, special: true }))
-  mkdirSync(join(at, 'tokenizer'))
-  const file = {
-    ...{ normalizer: null, post_processor: null, decoder: { type: 'Fuse' }, added_tokens: special },
-    pre_tokenizer: { type: 'Split', pattern: { String: '' }, behavior: 'Isolated', invert: false },
-    model: { type: 'BPE', vocab: { '<pad>': 0, '<eos>': 1, '<bos>': 2, ...vocab }, merges: [], unk_token: '?', fuse_unk: false },
-  }
-  writeFileSync(join(at, 'tokenizer', 'tokenizer.json'), JSON.stringify(file))
-  const template = '{{ bos_token }}{% for m in messages %}{{ m.content }}|{% endfor %}'
-  const config = { bos_token: '<bos>', eos_token: '<eos>', chat_template: template }
-  writeFileSync(join(at, 'tokenizer', 'tokenizer_config.json'), JSON.stringify(config))
-  return join(at, 'tokenizer')
 }
 
 test('trees are collected and trained on over the Tinker API; told to go on, both have nothing left to do', async () => {
