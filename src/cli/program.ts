@@ -43,7 +43,7 @@ const ofFinch = ['reward', 'advantage', 'entropy', 'writer', 'order', 'refresh',
 const ofRecipes = [
   ...(['recipe', 'data', 'model', 'baseUrl', 'evolver', 'evolverUrl', 'concurrency', 'parallel', 'url', 'base'] as const),
   ...(['tokenizer', 'rank', 'context', 'microBatch', 'untrained', 'runs', 'rounds', 'draws', 'passes', 'every'] as const),
-  ...(['editTokens', 'tasks', 'devTasks', 'prefill', 'decode'] as const),
+  ...(['editTokens', 'tasks', 'devTasks', 'prefill', 'decode', 'fromStep'] as const),
 ] as const
 
 function strayText(what: LlmCommand | undefined, name: string): string {
@@ -334,6 +334,7 @@ function commands(ended: (code: number) => void): Command {
     .option('--tokenizer <folder>', "run: the model's tokenizer and chat template")
     .option('--rank <n>', 'run: of the LoRA; default: 32', number)
     .option('--context <n>', 'run: longest sequence, where the server does not say', number)
+    .option('--from-step <n>', 'run: go on from the checkpoint of that step; default: the last', number)
     .option('--micro-batch <n>', 'run: train_micro_batch_size of a JAX server', number)
     .option('--untrained', 'run: the model was never trained, so nothing shows whether the tokenizer is its own')
     .option('--runs <n>', 'trees', number)

@@ -1,7 +1,7 @@
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { cpSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, expect, onTestFinished, test, vi } from 'vitest'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { type FaultServer, startFaultServer } from '../../test/fault-server.ts'
 import { type TinkerServer, tinkerServer } from '../../test/tinker-server.ts'
 import { characters, subjects } from '../../test/tiny-recipe.ts'
@@ -47,6 +47,154 @@ test('trees are collected and trained on over the Tinker API; told to go on, bot
   expect(await trainLlmCommand('run', flags)).toBe(3)
   expect((await actor.stats()).requests).toBe(requests)
   expect(printed.join('')).toContain('2 trees; next: lamarck train run --recipe mmlu-qwen3-4b')
+})
+
+/** A server of its own, and a folder in which the trees are there. */
+interface Ready {
+  readonly out: string
+  readonly server: TinkerServer
+  readonly flags: TrainLlmFlags
+  /** Does something at the n-th request for a path. */
+  at(path: string, n: number, make: () => void): void
+}
+
+interface Trouble {
+  readonly what: string
+  /** Flags that bring it, and what is done to the server. */
+  readonly flags?: Partial<TrainLlmFlags>
+  readonly make?: (set: Ready) => void
+  readonly key?: string
+  /** Nothing was trained at all. */
+  readonly isAtOnce?: boolean
+  readonly says: RegExp
+}
+
+/** The checkpoint after a step. */
+const checkpointOf = (out: string, step: number): string => {
+  const look = readLlmFacts(join(out, 'facts.jsonl')).find((fact) => fact.kind === 'looked' && fact.step === step)
+  if (look?.kind !== 'looked') throw new Error(`no look after step ${step}`)
+  return look.checkpoint
+}
+
+describe('what goes wrong ends in one line with the remedy, and the same command goes on', () => {
+  const work = mkdtempSync(join(tmpdir(), 'lamarck-trouble-'))
+  afterAll(() => rmSync(work, { recursive: true }))
+  const [data, tokenizer] = [subjects(work), characters(work)]
+  const flagsOf = (out: string, url: string): TrainLlmFlags => ({
+    ...{ recipe: 'mmlu-qwen3-4b', data, out, store: join(out, 'runs.db'), quiet: true, json: true },
+    ...{ model: 'openai-compatible:marks', baseUrl: actor.url, url, tokenizer, untrained: true },
+    ...{ runs: 2, rounds: 2, draws: 1, states: 1, rollouts: 2, passes: 1, every: 1, editTokens: 8, rank: 8, context: 30_000 },
+    ...{ devTasks: ['s15'], steps: 3 },
+  })
+
+  test.each<Trouble>([
+    {
+      what: 'no server',
+      flags: { url: 'http://127.0.0.1:9' },
+      isAtOnce: true,
+      says: /^no Tinker server answers at .*: start it or give its address$/,
+    },
+    {
+      what: 'a wrong key',
+      key: 'wrong',
+      isAtOnce: true,
+      says: /refuses the key \(401\): set TINKER_API_KEY to one that is valid there$/,
+    },
+    { what: 'an unknown model', flags: { base: 'qwen' }, isAtOnce: true, says: /has no model "qwen" \(have: tiny\)$/ },
+    {
+      what: "a tokenizer that is not the model's",
+      flags: { untrained: false },
+      isAtOnce: true,
+      says: /^the tokenizer is not that of the model .*: a plain sentence makes no sense to it/,
+    },
+    {
+      what: 'a prompt over the context',
+      flags: { context: 200 },
+      says: /are over the context of 200: take a smaller maxTokens or a shorter prompt/,
+    },
+    {
+      what: 'a loss that the server has not',
+      make: ({ server, at }) =>
+        at('forward_backward', 2, () =>
+          server.refuse('forward_backward', "Loss functions ['ppo'] are not supported by the JAX backend"),
+        ),
+      says: /this server has no such loss/,
+    },
+    {
+      what: 'a server that is started anew',
+      make: ({ server, at }) => at('forward_backward', 3, () => server.restart()),
+      says: /the server was started anew, or heard nothing for minutes; load the last checkpoint$/,
+    },
+    {
+      what: 'a full disk of the server, for a checkpoint',
+      make: ({ server, at }) => at('save_weights', 2, () => server.refuse('save_weights', '[Errno 28] No space left on device')),
+      says: /make room on its disk, then go on from the last checkpoint$/,
+    },
+  ])('$what', async ({ flags: more, make, key = 'right', isAtOnce, says }) => {
+    const ready = await collectedAnew()
+    make?.(ready)
+    const { out, flags } = ready
+    vi.stubEnv('TINKER_API_KEY', key)
+    const error = await trainLlmCommand('run', { ...flags, ...more }).then(
+      () => undefined,
+      (error: unknown) => error,
+    )
+    expect(error).toBeInstanceOf(Error)
+    expect(String((error as Error).message)).toMatch(says) // seen above
+    expect(String((error as Error).message)).not.toContain('\n')
+    const kinds = readLlmFacts(join(out, 'facts.jsonl')).map(({ kind }) => kind)
+    if (isAtOnce) expect(kinds).toEqual([])
+    else expect(kinds).not.toContain('ended')
+    vi.stubEnv('TINKER_API_KEY', 'right')
+    expect(await trainLlmCommand('run', flags)).toBe(3)
+    expect(readLlmFacts(join(out, 'facts.jsonl')).filter(({ kind }) => kind === 'step')).toHaveLength(3)
+  })
+
+  test('a checkpoint that was written by half: another is named by its step', async () => {
+    const { out, server, flags, at } = await collectedAnew()
+    at('forward_backward', 4, () => server.restart()) // the probe, then three steps
+    await expect(trainLlmCommand('run', flags)).rejects.toThrow(/started anew/)
+    server.damage(checkpointOf(out, 2))
+    await expect(trainLlmCommand('run', flags)).rejects.toThrow(
+      /can't be loaded.*load the one before it \(lamarck train run --from-step N\)$/,
+    )
+    expect(await trainLlmCommand('run', { ...flags, fromStep: 1 })).toBe(3)
+    const steps = readLlmFacts(join(out, 'facts.jsonl')).flatMap((fact) => (fact.kind === 'step' ? [fact.step] : []))
+    expect(steps).toEqual([1, 2, 3])
+    await expect(trainLlmCommand('run', { ...flags, fromStep: -1 })).rejects.toThrow('fromStep is -1: give a whole number from 0')
+  })
+
+  test('a loss that is no number ends the training with the best checkpoint, and says why', async () => {
+    const { out, server, flags, at } = await collectedAnew()
+    at('forward_backward', 3, () => server.poison())
+    expect(await trainLlmCommand('run', flags)).toBe(5)
+    expect(readLlmFacts(join(out, 'facts.jsonl')).at(-1)).toMatchObject({ kind: 'ended', why: 'not finite', best: { step: 0 } })
+  })
+
+  let trees: string | undefined
+
+  async function collectedAnew(): Promise<Ready> {
+    const moments: { path: string; n: number; make: () => void }[] = []
+    const heard = (path: string): void => {
+      for (const moment of moments) if (moment.path === path && --moment.n === 0) moment.make()
+    }
+    const server = await tinkerServer({ places: 20, key: 'right', heard })
+    onTestFinished(async () => {
+      await server[Symbol.asyncDispose]()
+      vi.unstubAllEnvs()
+    })
+    const write = vi.spyOn(process.stdout, 'write').mockImplementation(() => true)
+    onTestFinished(() => write.mockRestore())
+    vi.stubEnv('OPENAI_API_KEY', 'x')
+    vi.stubEnv('TINKER_API_KEY', 'right')
+    if (trees === undefined) {
+      trees = join(work, 'trees')
+      await trainLlmCommand('collect', flagsOf(trees, server.url))
+    }
+    const out = mkdtempSync(join(work, 'out-'))
+    cpSync(trees, out, { recursive: true })
+    return { out, server, flags: flagsOf(out, server.url), at: (path, n, make) => void moments.push({ path, n, make }) }
+  }
 })
 
 test.each([

@@ -40,6 +40,7 @@ export interface TrainLlmFlags extends CommonFlags {
   readonly devTasks?: readonly string[]
   readonly steps?: number
   readonly oneStepOff?: boolean
+  readonly fromStep?: number
   /** The action model, and who grows the trees. */
   readonly model?: string
   readonly baseUrl?: string
@@ -185,11 +186,13 @@ async function collected(ports: LlmPorts, action: Source, flags: TrainLlmFlags):
 /** 3 if no checkpoint beats the first on dev, 5 if it ended early. */
 async function trained(ports: LlmPorts, flags: TrainLlmFlags): Promise<number> {
   const { say, out, warn } = terminal(flags)
-  const { engine: name = 'tinker', url, base, rank, context, microBatch, steps, untrained } = flags
+  const { engine: name = 'tinker', url, base, rank, context, microBatch, steps, untrained, fromStep } = flags
   if (name !== 'tinker')
     throw new ConfigError(
       `a recipe of a language model is trained with --engine tinker, not "${name}" (lamarck train without "run" has jax)`,
     )
+  if (fromStep !== undefined && !(Number.isInteger(fromStep) && fromStep >= 0))
+    throw new ConfigError(`fromStep is ${fromStep}: give a whole number from 0`)
   const server = needed(url, 'where is the server of the Tinker API? --url URL (a key is read from TINKER_API_KEY)')
   const folder = needed(flags.tokenizer, `where are the model's tokenizer.json and tokenizer_config.json? --tokenizer FOLDER`)
   const { chatTokenizer } = await import('../engines/tinker/chat-tokenizer.ts')
@@ -218,6 +221,7 @@ async function trained(ports: LlmPorts, flags: TrainLlmFlags): Promise<number> {
     engine,
     ...(steps !== undefined && { maxSteps: steps }),
     lag: flags.oneStepOff ? 1 : 0,
+    ...(fromStep !== undefined && { from: fromStep }),
   })) {
     if (flags.json) out(JSON.stringify(fact))
     else for (const line of factLines(fact)) say(line)

@@ -180,6 +180,14 @@ export type TrainLlmFact =
   /** How long a step took, in seconds, and how much of that time something was being drawn, scored or trained; they overlap. */
   | ({ readonly kind: 'timed'; readonly step: number; readonly tokensPerSecond: number } & Shares)
 
+export interface TrainLlmOptions {
+  readonly engine: Engine
+  readonly maxSteps?: number
+  readonly lag?: 0 | 1
+  /** Goes on from the look after this step, or the last before it: where a later checkpoint can't be loaded. Default: the last. */
+  readonly from?: number
+}
+
 /**
  * Trains on the trees that were collected; facts are appended to `folder/facts.jsonl`. One that is there is gone on with from its last
  * checkpoint, and its last facts come again.
@@ -187,7 +195,7 @@ export type TrainLlmFact =
  */
 export async function* trainLlm(
   ports: LlmPorts,
-  { engine, maxSteps, lag = 0 }: { readonly engine: Engine; readonly maxSteps?: number; readonly lag?: 0 | 1 },
+  { engine, maxSteps, lag = 0, from }: TrainLlmOptions,
 ): AsyncGenerator<TrainLlmFact> {
   const { recipe, folder, seed, action, signal, writer = lseWriter() } = ports
   const settings: TrainLlmSettings = {
@@ -197,7 +205,7 @@ export async function* trainLlm(
   }
   const file = join(folder, 'facts.jsonl')
   using _held = hold(folder)
-  const past = kept(readLlmFacts(file), settings)
+  const past = kept(readLlmFacts(file), settings, from)
   const trees = await treesOf(ports)
   replaceWhole(file, past.map((fact) => `${JSON.stringify(fact)}\n`).join(''))
   let at = 0
@@ -338,7 +346,8 @@ async function look(
   { policy, step, tasks }: { readonly policy: Model; readonly step: number; readonly tasks: Tasks },
 ): Promise<number> {
   const { dev } = await recipe.tasks(data)
-  const { presencePenalty: _, ...params } = evolveParams // which the Tinker API does not have
+  const { presencePenalty: _, ...evolving } = evolveParams // which the Tinker API does not have
+  const params = { ...evolving, maxTokens: recipe.train.maxTokens }
   const named: Model = { name: `policy of step ${step}`, sample: (...asked) => policy.sample(...asked) } // the same one in the next life
   const scores = dev.map(async (name) => {
     const { batch, draws } = recipe.trees
@@ -373,8 +382,12 @@ export function readLlmFacts(file: string): readonly TrainLlmFact[] {
   throw new ConfigError(`${file} is not the record of such a training: give another folder`)
 }
 
-/** The facts up to the last checkpoint: those after it will come again. */
-function kept(facts: readonly TrainLlmFact[], settings: TrainLlmSettings): readonly TrainLlmFact[] {
+/** The facts up to the last checkpoint, or the last up to a step: those after it will come again. */
+function kept(
+  facts: readonly TrainLlmFact[],
+  settings: TrainLlmSettings,
+  from = Number.POSITIVE_INFINITY,
+): readonly TrainLlmFact[] {
   const [first] = facts
   if (first?.kind === 'set') {
     const then: Readonly<Record<string, unknown>> = { ...first.settings }
@@ -386,5 +399,5 @@ function kept(facts: readonly TrainLlmFact[], settings: TrainLlmSettings): reado
       }
     }
   }
-  return facts.slice(0, facts.findLastIndex((fact) => fact.kind === 'looked') + 1)
+  return facts.slice(0, facts.findLastIndex((fact) => fact.kind === 'looked' && fact.step <= from) + 1)
 }

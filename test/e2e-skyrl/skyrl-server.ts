@@ -1,4 +1,4 @@
-// A SkyRL server on loopback with a tiny random model, that can be killed and started again.
+// A SkyRL server on loopback, with a tiny random model if no other is given, that can be killed and started again.
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process'
 import { createWriteStream, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { createServer } from 'node:net'
@@ -22,19 +22,26 @@ export const microBatch = 16
 
 const script = (name: string): string => fileURLToPath(new URL(`../../scripts/skyrl/${name}`, import.meta.url))
 
-export async function skyrlServer(): Promise<SkyrlServer> {
+export interface SkyrlOptions {
+  /** A folder with a model. */
+  readonly model?: string
+  /** Rows of one compiled training pass, and of one of draws. */
+  readonly rows?: number
+}
+
+export async function skyrlServer({ model: given, rows = microBatch }: SkyrlOptions = {}): Promise<SkyrlServer> {
   const { python, folder: cache } = installSkyrl()
   const folder = mkdtempSync(join(tmpdir(), 'lamarck-skyrl-'))
-  const model = join(folder, 'tiny')
-  execFileSync(python, [script('tiny_model.py'), model])
+  const model = given ?? join(folder, 'tiny')
+  if (given === undefined) execFileSync(python, [script('tiny_model.py'), model])
   const port = await freePort()
   const log = join(folder, 'log')
   let running: ChildProcess | undefined
   const settings = {
     max_lora_adapters: 4,
     max_lora_rank: 8,
-    train_micro_batch_size: microBatch,
-    sample_max_num_sequences: microBatch,
+    train_micro_batch_size: rows,
+    sample_max_num_sequences: rows,
   }
   const args = [
     ...['--base-model', model, '--backend', 'jax', '--host', '127.0.0.1', '--port', String(port)],

@@ -1,16 +1,21 @@
 // The tinker engine against a real SkyRL server: npm run e2e:skyrl. A model of random weights learns nothing worth knowing; what is shown is that
 // what our trainer sends makes it do more of what was paid for.
-import { readdirSync, statSync, truncateSync } from 'node:fs'
+import { mkdtempSync, readdirSync, readFileSync, rmSync, statSync, truncateSync } from 'node:fs'
+import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import type { Loss } from '../../src/core/engine.ts'
 import { EngineError } from '../../src/core/errors.ts'
 import type { Writer } from '../../src/core/evolver.ts'
-import type { Message } from '../../src/core/model.ts'
+import { type Message, type Model, noUsage } from '../../src/core/model.ts'
 import { meanInterval } from '../../src/core/statistics.ts'
 import { tinkerClient } from '../../src/engines/tinker/client.ts'
 import { type Datum, serverLoss, tokenLoss } from '../../src/engines/tinker/datums.ts'
 import { type TinkerEngine, type TinkerOptions, tinkerEngine } from '../../src/engines/tinker/tinker-engine.ts'
+import type { LlmRecipe } from '../../src/recipes/llm-recipe.ts'
+import { collect, trainLlm } from '../../src/recipes/train-llm.ts'
+import { memoryStore } from '../../src/stores/memory.ts'
+import { chatTask } from '../../src/tasks/chat.ts'
 import type { Grown } from '../../src/train/curriculum.ts'
 import { type TrainFact, type TrainOptions, type TrainPorts, train } from '../../src/train/train.ts'
 import { engineContract } from '../contracts/engine.ts'
@@ -176,6 +181,65 @@ describe('plumbing: a tiny random model is paid for small letters by our trainer
     )
     expect(gained.interval[0]).toBeGreaterThan(0.05)
   })
+})
+
+/** Each problem is answered with the context, and is right as far as that has small letters. */
+const recipe: LlmRecipe = {
+  name: 'letters',
+  base: 'tiny',
+  tasks: async () => ({ train: ['a'], dev: ['b'], test: [] }),
+  open: async (_, name) => {
+    const split = (split: string, n: number) => Array.from({ length: n }, (_, i) => ({ id: `${name}${split}${i}` }))
+    return chatTask({
+      ...{ name, context: { text: 'NO LETTERS' }, splits: { train: split('t', 8), holdout: split('h', 4), test: split('x', 2) } },
+      prompt: ({ id }) => id,
+      grade: (text) => ({ score: letters(text) }),
+    })
+  },
+  trees: { runs: 2, rounds: 4, batch: 2, holdout: 4, draws: 1 },
+  train: { states: 2, rollouts: 8, passes: 3, maxTokens: 8, learningRate: 1e-2, every: 3, devRounds: 1 },
+  assumed: { rollout: { input: 1, output: 1 }, edit: { input: 1, output: 1 } },
+}
+
+test('collect and run, one step off the policy: the ratio is 1 on-policy and else is not, and what is done is not paid for again', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'lamarck-skyrl-run-'))
+  onTestFinished(() => rmSync(folder, { recursive: true }))
+  let calls = 0
+  const action: Model = {
+    name: 'mirror',
+    async sample([context]) {
+      calls++
+      return [{ text: context!.content, finish: 'stop', usage: noUsage }]
+    },
+  }
+  const numbered: Writer = {
+    ...writer,
+    // as long as the contract's prompt
+    write: ({ node, earlier }) => [
+      { role: 'user', content: `Write a line, ${node.id}.${earlier.length}.`.padEnd(prompt[0]!.content.length) },
+    ],
+  }
+  const asked = { recipe, data: '', folder, store: memoryStore(), seed: 1, action, writer: numbered }
+  await using engine = await open()
+  const params = { maxTokens: 8, temperature: 1 }
+  for await (const tree of collect(asked, { policy: await engine.policy(), params })) expect(tree.nodes).toBe(5)
+  const run = async () => {
+    const facts = []
+    for await (const fact of trainLlm(asked, { engine, lag: 1, maxSteps: 6 })) facts.push(fact)
+    return facts
+  }
+  const facts = await run()
+  expect(facts.at(-1)).toMatchObject({ kind: 'ended', why: 'done' })
+  const steps = facts.filter((f) => f.kind === 'step')
+  expect(steps.map((f) => f.metrics.lag)).toEqual([0, 1, 1, 0, 1, 1])
+  for (const { metrics, engine } of steps) {
+    if (metrics.lag === 0) expect(engine.kl).toBeCloseTo(0, 4)
+    else expect(Math.abs(engine.kl!)).toBeGreaterThan(1e-3)
+  }
+  expect(readFileSync(join(folder, 'rewards.jsonl'), 'utf8').trim().split('\n').length).toBeGreaterThan(6 * 2)
+  const before = calls
+  expect((await run()).map((f) => f.kind)).toEqual(['ended'])
+  expect(calls).toBe(before)
 })
 
 describe('a server that is killed in the middle of a training', () => {

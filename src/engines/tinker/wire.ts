@@ -293,7 +293,7 @@ const remedies: readonly (readonly [RegExp, string])[] = [
   [/no space left|errno 28|disk (?:is )?full|disk quota/i, 'make room on its disk, then go on from the last checkpoint'],
   [
     /still being created|creation failed|end of (?:data|file)|truncated|corrupt|unexpected end/i,
-    'it was not written to its end; load the one before it',
+    'it was not written to its end; load the one before it (lamarck train run --from-step N)',
   ],
   [/maximum number of lora adapters/i, 'unload other models there, or start it with more max_lora_adapters'],
   [/lora rank/i, 'choose another rank, or start it with a greater max_lora_rank'],
