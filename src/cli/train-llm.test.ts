@@ -7,7 +7,7 @@ import { type TinkerServer, tinkerServer } from '../../test/tinker-server.ts'
 import { characters, subjects } from '../../test/tiny-recipe.ts'
 import { ConfigError } from '../core/errors.ts'
 import { readLlmFacts } from '../recipes/train-llm.ts'
-import { adapterFile, factLines, type TrainLlmFlags, trainLlmCommand } from './train-llm.ts'
+import { adapterFile, factLines, numbersOf, type TrainLlmFlags, trainLlmCommand } from './train-llm.ts'
 
 let actor: FaultServer
 let trainer: TinkerServer
@@ -41,6 +41,13 @@ test('trees are collected and trained on over the Tinker API; told to go on, bot
   expect(await trainLlmCommand('run', flags)).toBe(3) // a random model finds nothing
   const facts = readLlmFacts(join(at, 'out', 'facts.jsonl'))
   expect(facts.map((fact) => fact.kind)).toEqual('set grown began looked step timed looked step timed looked ended'.split(' '))
+  // what OpenTelemetry and MLflow are told, of these edits that are all invalid
+  const told = new Set(facts.flatMap((fact) => Object.keys(numbersOf(fact))))
+  for (const name of 'reward rewardDeviation before invalid entropy engine.clipped engine.ratio engine.kl engine.norm dev'.split(
+    ' ',
+  ))
+    expect(told).toContain(name)
+  for (const name of 'seconds sampling training tokensPerSecond'.split(' ')) expect(told).toContain(name)
   expect(readFileSync(join(at, 'out', adapterFile)).length).toBeGreaterThan(0)
   const { requests } = await actor.stats()
   expect(await trainLlmCommand('collect', flags)).toBe(0)

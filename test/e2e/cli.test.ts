@@ -230,6 +230,8 @@ describe('init', () => {
     const estimate = await lamarck(['estimate', ...model], { cwd })
     expect(estimate).toMatchObject({ code: 0, stderr: '' })
     expect(estimate.stdout).toMatch(/smallest gain {2}about ±\d+\.\d points/)
+    const recipe = await lamarck(['estimate', '--recipe', 'mmlu-qwen3-4b'], { cwd })
+    expect(recipe).toMatchObject({ code: 0, stderr: '', stdout: expect.stringMatching(/GPU hours +hosted\n(.*\n)+all /) })
     expect(existsSync(join(cwd, '.lamarck'))).toBe(false)
     const evolved = await lamarck(['evolve', ...model, '--rounds', '1'], { cwd })
     expect(evolved).toMatchObject({ code: 3, stderr: '' })

@@ -1,4 +1,4 @@
-import { afterEach, describe, expect, test } from 'vitest'
+import { afterEach, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { type TinkerFault, type TinkerServer, type TinkerServerOptions, tinkerServer } from '../../../test/tinker-server.ts'
 import { ConfigError } from '../../core/errors.ts'
 import { type ClientOptions, type SampleOptions, type TinkerClient, type TinkerModel, tinkerClient } from './client.ts'
@@ -208,6 +208,20 @@ describe('another server', () => {
     expect(error).toBeInstanceOf(ConfigError)
     expect(String(error)).not.toContain('secret')
   })
+})
+
+test('a session beats until its client is closed', async () => {
+  vi.useFakeTimers({ toFake: ['setInterval', 'clearInterval'] })
+  onTestFinished(() => void vi.useRealTimers())
+  const { server, client } = await start()
+  const beats = () => server.bodies.filter(({ path }) => path === 'session_heartbeat').map(({ body }) => body)
+  vi.advanceTimersByTime(25_000)
+  await client.sampler({ baseModel: 'tiny' }) // sent after them
+  expect(beats()).toEqual(Array(2).fill({ session_id: expect.stringMatching(/^session_/), type: 'session_heartbeat' }))
+  await client[Symbol.asyncDispose]()
+  vi.advanceTimersByTime(25_000)
+  await expect(tinkerClient({ url: server.url })).resolves.toHaveProperty('url')
+  expect(beats()).toHaveLength(2)
 })
 
 describe('a server that wants tokens for the key', () => {
