@@ -235,6 +235,22 @@ export const mutants: readonly Mutant[] = [
     name: 'with a lag of 1, a step trains while the edits of the next are drawn and rewarded, and those are drawn while its own are rewarded',
   },
   {
+    breaks: 'trainer: a reward that is kept is not paid for again',
+    file: 'src/recipes/train-llm.ts',
+    find: 'new Map(lines<Paid>(file).map(',
+    replace: 'new Map(lines<Paid>(file).slice(0, 0).map(',
+    test: 'src/recipes/train-llm.test.ts',
+    name: 'killed in a step and started again, it brings the same steps, and what was rewarded is not paid for again: lag 1',
+  },
+  {
+    breaks: 'tinker: a token is renewed before it ends',
+    file: 'src/engines/tinker/sign-in.ts',
+    find: 'endOf(token) - now() > least',
+    replace: 'endOf(token) - now() > 0',
+    test: 'src/engines/tinker/wire.test.ts',
+    name: 'is signed in to once, while its token holds; another is had before it ends',
+  },
+  {
     breaks: 'trainer: an edit is rewarded for the change of its own node',
     file: 'src/train/train.ts',
     find: 'earned: { before: state.before, after }',
