@@ -1,8 +1,6 @@
 // What the loop does with a real, small model: SmolLM2-135M in this process, one thread, edits by `rememberFailures` (no model). Writes its
 // figures into docs/measured.md, bad ones too. A figure here says something about the loop; nothing about evolvers.
 // Usage: LAMARCK_GGUF=$(npm run -s fetch-smollm2) node benchmarks/real/smollm2.ts [NAME …]    default: all
-import { existsSync } from 'node:fs'
-import { mkdir, readFile, writeFile } from 'node:fs/promises'
 import { cpus } from 'node:os'
 import { basename, dirname } from 'node:path'
 import type { Model } from '../../src/core/model.ts'
@@ -17,18 +15,12 @@ import { percent, points, type Report } from '../../src/report.ts'
 import { mmluTask } from '../../src/tasks/mmlu.ts'
 import { type Row, readRows } from '../../src/tasks/read.ts'
 import { type SqlOptions, sqlSeed, sqlTask } from '../../src/tasks/sql/sql.ts'
+import { record } from './measured.ts'
 
 interface Experiment extends RealTask {
   readonly sequences?: number
   readonly say?: (gold: string) => string
 }
-
-const head = `# Measured with a real model
-
-Written by \`benchmarks/real/smollm2.ts\`. The model is SmolLM2-135M-Instruct (Q4_1), in the process; no API, no key. It is far too small for
-most of this: what works is learning from examples. Edits come from a function that adds failures as turns, so no figure here
-says anything about evolvers. BIRD's databases are not at hand: no figure here is BIRD. Another type of CPU gives other answers.
-`
 
 const shared = new URL('../../../shared/data/', import.meta.url).pathname
 
@@ -133,7 +125,7 @@ const unknown = names.find((name) => !(name in experiments))
 if (unknown !== undefined) throw new Error(`no experiment "${unknown}" (have: ${Object.keys(experiments).join(', ')})`)
 for (const [name, experiment] of Object.entries(experiments)) {
   if (names.length > 0 && !names.includes(name)) continue
-  await record(name, await section(name, experiment, file))
+  await record(`smollm2 ${name}`, await section(name, experiment, file))
 }
 
 interface Took {
@@ -199,17 +191,4 @@ function rowOf({ report, cpu }: Took, seed: number): string {
     cpu.toFixed(0),
   ]
   return `| ${cells.join(' | ')} |`
-}
-
-/** Puts a section into docs/measured.md, in place of what stood there under its name. */
-async function record(name: string, text: string): Promise<void> {
-  const at = new URL('../../docs/measured.md', import.meta.url)
-  const [start, end] = [`<!-- smollm2 ${name} -->`, `<!-- /smollm2 ${name} -->`]
-  await mkdir(new URL('.', at), { recursive: true })
-  const had = existsSync(at) ? await readFile(at, 'utf8') : head
-  const block = `${start}\n${text.trimEnd()}\n${end}\n`
-  const from = had.indexOf(start)
-  const next =
-    from < 0 ? `${had.trimEnd()}\n\n${block}` : had.slice(0, from) + block + had.slice(had.indexOf(end) + end.length + 1)
-  await writeFile(at, next)
 }
