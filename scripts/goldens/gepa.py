@@ -19,7 +19,7 @@ import gepa.api
 from gepa.adapters.default_adapter.default_adapter import DefaultAdapter
 from gepa.core.adapter import EvaluationBatch
 from gepa.strategies.instruction_proposal import InstructionProposalSignature
-from gepa.strategies.proposal_sampling import SameParentSampling
+from gepa.strategies.proposal_sampling import PxNSampling, SameParentSampling
 
 
 assert not sys.flags.hash_randomization, "set PYTHONHASHSEED=0: the order of sets decides between equals"
@@ -157,7 +157,7 @@ class Quiet:
         pass
 
 
-def run(name, parts, train, val, cap, seed=0, flat=False, merge=False, proposals=1, accept="strict_improvement"):
+def run(name, parts, train, val, cap, seed=0, flat=False, merge=False, parents=1, proposals=1, accept="strict_improvement"):
     calls, seen = [], Iterations()
     Watched.draws = []
 
@@ -177,7 +177,7 @@ def run(name, parts, train, val, cap, seed=0, flat=False, merge=False, proposals
         max_metric_calls=cap,
         use_merge=merge,
         acceptance_criterion=accept,
-        sampling_strategy=SameParentSampling(proposals),
+        sampling_strategy=SameParentSampling(proposals) if parents == 1 else PxNSampling(parents, proposals),
         callbacks=[seen],
         logger=Quiet(),
         seed=seed,
@@ -193,6 +193,7 @@ def run(name, parts, train, val, cap, seed=0, flat=False, merge=False, proposals
             "cap": cap,
             "flat": flat,
             "merge": merge,
+            "parents": parents,
             "proposals": proposals,
             "accept": accept,
         },
@@ -250,6 +251,10 @@ golden = {
         run("merges again", ["a", "b"], train=9, val=8, cap=500, seed=11, merge=True),
         run("too few to merge", ["a", "b"], train=9, val=4, cap=200, seed=9, merge=True),
         run("merges of proposals", ["a", "b", "c"], train=20, val=10, cap=700, seed=10, merge=True, proposals=3),
+        run("two parents", ["a", "b"], train=14, val=14, cap=400, seed=12, parents=2),
+        run("three parents, two proposals", ["a", "b", "c"], train=20, val=12, cap=700, seed=13, parents=3, proposals=2),
+        run("parents on two minibatches", ["a", "b"], train=5, val=4, cap=300, seed=14, parents=4),
+        run("merges of parents", ["a", "b", "c"], train=16, val=10, cap=800, seed=15, merge=True, parents=2, proposals=2),
     ],
 }
 with open(sys.argv[1] if len(sys.argv) > 1 else "test/golden/gepa.json", "w", encoding="utf-8") as file:

@@ -54,6 +54,8 @@ export interface Plan {
   readonly from: readonly number[]
   readonly batch: readonly string[]
   readonly part?: string
+  /** Of each of `from`, where several are edited. */
+  readonly parts?: readonly string[]
   readonly hint?: string
   /** A context written by hand, for kind `score`, or made of those of `from`. */
   readonly context?: Context

@@ -52,7 +52,7 @@ export interface Method {
   /** Why there is nothing left to do, if so; asked before each plan. */
   done?(state: State, options: Options): string | undefined
   /** Which node next, on which batch; called only when a round may be planned. */
-  plan(state: State, options: Options): Pick<Plan, 'from' | 'batch' | 'part' | 'context'>
+  plan(state: State, options: Options): Pick<Plan, 'from' | 'batch' | 'part' | 'parts' | 'context'>
   round(view: View): Ask<readonly Outcome[]>
 }
 
@@ -63,7 +63,9 @@ export interface View {
   /** The nodes of `plan.from`. */
   readonly from: readonly Node[]
   readonly best: Node | undefined
+  /** How the first of `from` came about, and each of them. */
   readonly history: Observation['history']
+  readonly histories: readonly Observation['history'][]
   readonly earlier: Observation['earlier']
   /** All edits settled before this round was planned, by the node they were made of. */
   readonly edits: State['edits']

@@ -8,6 +8,7 @@ import { close } from './close.ts'
 import type { Context } from './context.ts'
 import type { Fact, Options, Outcome, Plan, Spent } from './facts.ts'
 import { type Answer, type Ask, type Command, cellsOf, type Method, roll, scoreHoldout, type View } from './method.ts'
+import type { Node } from './observation.ts'
 import { rng, shuffle } from './rng.ts'
 import { type Score, scoreOf } from './score.ts'
 import { addSpent, noSpent, type State } from './state.ts'
@@ -136,12 +137,19 @@ function weightedBatch(s: State, o: Options, size: number): readonly string[] {
 /** The same view whenever it is made: only facts from before the plan go in. */
 export function viewOf(s: State, o: Options, plan: Plan): View {
   const from = plan.from.map((id) => s.nodes[id]!)
-  const node = from[0]
-  const history: { context: Context; score: number }[] = []
-  for (let n = node; n; n = s.nodes[n.parents[0] ?? -1]) history.unshift({ context: n.context, score: n.score.mean })
+  const histories = from.map((node) => historyOf(s, node))
   const past = s.edits.slice(0, plan.upTo)
+  const node = from[0]
   const earlier = node ? past.filter((e) => e.parent === node.id).map((e) => e.tried) : []
-  return { plan, options: { ...o, draws: s.draws }, from, best: s.nodes[plan.best ?? -1], history, earlier, edits: past }
+  const best = s.nodes[plan.best ?? -1]
+  return { plan, options: { ...o, draws: s.draws }, from, best, history: histories[0] ?? [], histories, earlier, edits: past }
+}
+
+function historyOf(s: State, node: Node): View['history'] {
+  const history: { context: Context; score: number }[] = []
+  for (let n: Node | undefined = node; n; n = s.nodes[n.parents[0] ?? -1])
+    history.unshift({ context: n.context, score: n.score.mean })
+  return history
 }
 
 /** Plays one plan: yields commands, takes their answers, returns its facts; the last says what it cost. */

@@ -34,6 +34,7 @@ interface Run {
     readonly cap: number
     readonly flat: boolean
     readonly merge: boolean
+    readonly parents: number
     readonly proposals: number
     readonly accept: 'strict_improvement' | 'improvement_or_equal'
   }
@@ -208,9 +209,9 @@ const sortedIds = (calls: readonly Asked[]): unknown[] =>
 
 describe.each(golden.runs)('as the package does: $name', (run) => {
   const { settings, end, iterations } = run
-  const { merge, proposals, accept } = settings
+  const { merge, parents, proposals, accept } = settings
   const draws = replayed(run)
-  const ours = replay(run, gepa({ merge, proposals, accept, template, chance: draws.chance }))
+  const ours = replay(run, gepa({ merge, parents, proposals, accept, template, chance: draws.chance }))
   const rounds = ours.facts.flatMap((f) => (f.kind === 'planned' && f.plan.kind === 'edit' ? [f.plan] : []))
 
   test('the same calls in the same order, prompts to the byte', () => {
@@ -225,11 +226,11 @@ describe.each(golden.runs)('as the package does: $name', (run) => {
     const mine = rounds.map((plan, i) => {
       const made = ours.facts.filter((f) => 'round' in f && f.round === plan.round)
       const accepted = made.flatMap((f) => (f.kind === 'scored' ? [{ parents: f.parents }] : []))
-      const batches = Array.from({ length: proposals }, (_, k) => plan.batch.slice(3 * k, 3 * k + 3))
-      const reflected = plan.context ? 0 : proposals
+      const batches = Array.from({ length: parents * proposals }, (_, k) => plan.batch.slice(3 * k, 3 * k + 3))
+      const each = plan.context ? [] : plan.from.flatMap((parent) => Array.from({ length: proposals }, () => parent))
       return {
         calls: ours.before[i],
-        parents: Array.from({ length: reflected }, () => plan.from[0]),
+        parents: each,
         batches: plan.context ? [] : batches,
         rejected: made.filter((f) => f.kind === 'rejected').length,
         accepted,
@@ -273,6 +274,14 @@ test('the runs compared have all kinds of decisions in them', () => {
   expect(all.filter((i) => i.skipped).length).toBeGreaterThan(10)
   expect(all.filter((i) => i.rejected).length).toBeGreaterThan(50)
   expect(all.filter((i) => i.accepted.length > 1).length).toBeGreaterThan(5)
+  const different = (i: (typeof all)[number]): number => new Set(i.parents).size
+  const [several, drawn] = [
+    all.filter((i) => different(i) > 1),
+    golden.runs.filter((r) => r.settings.parents > 1).flatMap((r) => r.iterations),
+  ]
+  expect(several.length).toBeGreaterThan(20)
+  expect(drawn.filter((i) => i.parents.length > 0 && different(i) === 1).length).toBeGreaterThan(10)
+  expect(several.filter((i) => new Set(i.accepted.map((a) => a.parents[0])).size > 1).length).toBeGreaterThan(3)
   expect([merges.length > 6, merges.some((i) => i.rejected), merges.some((i) => i.accepted.length)]).toEqual([true, true, true])
   expect(golden.runs.some((r) => r.end.calls > r.settings.cap + 10)).toBe(true)
   expect(golden.runs.flatMap((r) => r.end.fronts).some((front) => front.length > 5)).toBe(true)

@@ -238,6 +238,40 @@ test('proposals of a round take turns too, are asked for at once, and one of two
   ])
 })
 
+test('of several parents each edit is of its own, which its evolver sees with its history and what was tried of it', () => {
+  const seen: Observation[] = []
+  const edit = (o: Observation, k: number): Context => {
+    seen.push(o)
+    return { ...o.node.context, [o.part!]: `${o.node.context[o.part!]} ${k}` }
+  }
+  const ran = rounds(12, wide, gepa({ parents: 3 }), { ...threeSided, edit })
+  const both = plans(ran).filter((p) => new Set(p.from).size > 1)
+  expect(both.length).toBeGreaterThan(2)
+  for (const { node: at, history, earlier, part } of seen) {
+    expect(history.at(-1)?.context).toEqual(at.context)
+    expect(history).toHaveLength(1 + depthOf(ran.s, at.id))
+    for (const tried of earlier) {
+      expect(ran.s.edits.find((e) => e.tried === tried)?.parent).toBe(at.id)
+    }
+    expect(Object.keys(at.context)).toContain(part)
+  }
+})
+
+function depthOf(s: State, id: number): number {
+  const parent = s.nodes[id]!.parents[0]
+  return parent === undefined ? 0 : 1 + depthOf(s, parent)
+}
+
+test('a wish names the one parent of its round, however many a round has otherwise', () => {
+  const s = pool([1, 0, 0], [0, 1, 1])
+  apply(s, { kind: 'steered', wish: 'branch', node: 0 })
+  const o = toyOptions({ splits: three, batch: 3 })
+  const fact = decide(s, gepa({ parents: 3, proposals: 2 }), o, { lost: noCost, expired: false })
+  expect(fact).toMatchObject({ kind: 'planned', plan: { from: [0] } })
+  expect(fact?.kind === 'planned' && fact.plan.batch).toHaveLength(6)
+  expect(fact?.kind === 'planned' && fact.plan.parts).toBe(undefined)
+})
+
 test('the best is the highest mean, of equals the first', () => {
   const { s } = rounds(6, {}, gepa(), improves)
   expect(s.nodes.length).toBeGreaterThan(2)
@@ -262,6 +296,7 @@ test('what it can not work with is refused with one line', () => {
     return 'not refused'
   }
   expect(refusal(() => gepa({ proposals: 0 }))).toBe('gepa: proposals is 0; give a whole number from 1')
+  expect(refusal(() => gepa({ parents: 1.5 }))).toBe('gepa: parents is 1.5; give a whole number from 1')
   expect(refusal(() => gepa({ accept: 'better' as 'improvement_or_equal' }))).toContain('unknown accept "better"') // without types
   expect(refusal(() => gepa({ template: 'Improve <curr_param>' }))).toContain('has no <side_info>')
   expect(gepaWriter({ template: 'A <curr_param> <side_info>' }).name).not.toBe(
@@ -343,11 +378,12 @@ test.each<GepaOptions>([{}, merging])(
 )
 
 test.each([
-  [1, 1],
-  [3, 2],
+  [1, 1, 1],
+  [3, 1, 2],
+  [2, 2, 2],
 ])(
-  'in flight %i with %i proposals: killed at any moment, the log is the same and nothing is paid twice',
-  async (inFlight, proposals) => {
+  'in flight %i with %i parents and %i proposals: killed at any moment, the log is the same and nothing is paid twice',
+  async (inFlight, parents, proposals) => {
     const options = toyOptions({
       inFlight,
       rounds: 5,
@@ -355,12 +391,12 @@ test.each([
       splits: { ...toyOptions().splits, train: ids('t', 7), holdout: ids('h', 10) },
     })
     const whole = new ToyRun(options)
-    await whole.live(gepa({ proposals, merge: true }))
+    await whole.live(gepa({ parents, proposals, merge: true }))
     expect(whole.facts.filter((f) => f.kind === 'scored').length).toBeGreaterThan(1)
     for (let dieAt = 1; dieAt <= whole.actions; dieAt += 3) {
       const run = new ToyRun(options)
-      await run.live(gepa({ proposals, merge: true }), { timing: dieAt, dieAt })
-      await run.live(gepa({ proposals, merge: true }), { timing: dieAt + 1000 })
+      await run.live(gepa({ parents, proposals, merge: true }), { timing: dieAt, dieAt })
+      await run.live(gepa({ parents, proposals, merge: true }), { timing: dieAt + 1000 })
       expect(run.bytes === whole.bytes).toBe(true)
       expect(Math.max(...run.paid.values())).toBe(1)
     }

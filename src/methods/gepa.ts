@@ -5,7 +5,7 @@ import { ConfigError } from '../core/errors.ts'
 import { type Edit, evolveParams, evolver, type Writer } from '../core/evolver.ts'
 import type { Options, Outcome } from '../core/facts.ts'
 import { type Ask, type Method, propose, scoreHoldout, scoreIn, type View } from '../core/method.ts'
-import type { Observation } from '../core/observation.ts'
+import type { Node, Observation } from '../core/observation.ts'
 import { seedOf } from '../core/rng.ts'
 import { type Rollout, scoreOf } from '../core/score.ts'
 import type { State } from '../core/state.ts'
@@ -20,7 +20,9 @@ const rules = ['strict_improvement', 'improvement_or_equal'] as const
 export interface GepaOptions {
   /** Joins contexts that came of one ancestor; off by default as in gepa, on in dspy. */
   readonly merge?: boolean
-  /** Edits a round, all of one parent, each after a minibatch of its own; default 1. With `inFlight` rounds: P parents × N edits. */
+  /** Parents a round, P; default 1. One may be drawn more than once. */
+  readonly parents?: number
+  /** Edits of each parent a round, N, each after a minibatch of its own; default 1. */
   readonly proposals?: number
   /** When an edit is scored in full: better on its minibatch, or as good. */
   readonly accept?: (typeof rules)[number]
@@ -32,21 +34,23 @@ export interface GepaOptions {
   readonly chance?: (seed: number, round: number) => Chance
 }
 
-/** The method. @throws {ConfigError} on a template without its slots, or proposals below 1. */
+/** The method. @throws {ConfigError} on a template without its slots, or parents or proposals below 1. */
 export function gepa({
   merge = false,
+  parents = 1,
   proposals = 1,
   accept = 'strict_improvement',
   skipPerfect = true,
   template,
   chance = seeded,
 }: GepaOptions = {}): Method {
-  if (!Number.isInteger(proposals) || proposals < 1)
-    throw new ConfigError(`gepa: proposals is ${proposals}; give a whole number from 1`)
+  for (const [name, value] of Object.entries({ parents, proposals })) {
+    if (!Number.isInteger(value) || value < 1) throw new ConfigError(`gepa: ${name} is ${value}; give a whole number from 1`)
+  }
   if (!rules.includes(accept)) throw new ConfigError(`gepa: unknown accept "${accept}" (have: ${rules.join(', ')})`)
   return {
     name: 'gepa',
-    settings: JSON.stringify({ merge, proposals, accept, skipPerfect }),
+    settings: JSON.stringify({ merge, ...(parents > 1 && { parents }), proposals, accept, skipPerfect }),
     batch: usual,
     evolver: evolver(gepaWriter(template === undefined ? {} : { template }), { params: { maxTokens: evolveParams.maxTokens } }),
     check(o) {
@@ -61,9 +65,13 @@ export function gepa({
       const wish = s.wishes[0] // someone's branch: it names the parent
       const merged = merge && !wish ? planMerge(s, o, draw) : undefined
       if (merged) return merged
-      const id = wish?.wish === 'branch' ? wish.node : selectParent(s, o, draw)
-      const part = nextPart(s, o, { id, proposals })
-      return { from: [id], part, batch: minibatches(o, { from: s.editsPlanned, proposals, draw }).flat() }
+      const pick = (): number => (wish?.wish === 'branch' ? wish.node : selectParent(s, o, draw))
+      const first = pick()
+      const count = wish?.wish === 'branch' ? 1 : parents
+      const batch = minibatches(o, { from: s.editsPlanned, proposals: count * proposals, draw }).flat()
+      const from = [first, ...Array.from({ length: count - 1 }, pick)]
+      const [part, ...rest] = from.map((id) => nextPart(s, o, { id, proposals })) as [string, ...string[]] // as many as parents
+      return { from, part, ...(rest.length > 0 && { parts: [part, ...rest] }), batch }
     },
     round: (view) => (view.plan.context ? mergeRound(view, view.plan.context) : reflectiveRound(view, { accept, skipPerfect })),
   }
@@ -84,8 +92,9 @@ function nextPart(s: State, o: Options, { id, proposals }: { readonly id: number
     const tried = s.edits.filter((e) => e.parent === node && e.round <= upTo && !isMerge(e.tried))
     return (begun + tried.length) % parts.length
   }
-  const open = [...s.open.values()].filter((plan) => plan.kind === 'edit' && !plan.context && plan.from[0] === id)
-  return parts[(turn(id, s.planned) + open.length * proposals) % parts.length]!
+  const open = [...s.open.values()].filter((plan) => plan.kind === 'edit' && !plan.context)
+  const inFlight = open.flatMap((plan) => plan.from).filter((parent) => parent === id).length
+  return parts[(turn(id, s.planned) + inFlight * proposals) % parts.length]!
 }
 
 /** @throws {ConfigError} if there are none. */
@@ -118,19 +127,16 @@ function minibatches(
 type Acceptance = Required<Pick<GepaOptions, 'accept' | 'skipPerfect'>>
 
 function* reflectiveRound(view: View, { accept, skipPerfect }: Acceptance): Ask<readonly Outcome[]> {
-  const { plan, options, from } = view
-  const parent = from[0]!
-  const parts = textParts(options.context, options.rules)
-  const seen = (yield* lookAt(view)).filter((s) => !skipPerfect || s.rollouts.some((r) => r.score < 1))
-  const turn = parts.indexOf(plan.part ?? '')
-  // An edit that was rejected on one minibatch may do better on another, so it may be written again.
-  const earlier = view.earlier.filter((tried) => tried.kind !== 'rejected')
-  const edits = yield* together(
-    seen.map((s, k) => propose({ ...view, earlier, plan: { ...plan, part: parts[(turn + k) % parts.length]! } }, s)),
-  )
-  const tried = yield* together(edits.map((edit, k) => tryOut(edit, seen[k]!)))
+  const all = tasksOf(view)
+  const looks = yield* lookAt(view, all)
+  const tasks = all
+    .map((task, k) => ({ ...task, seen: looks[k]! }))
+    .filter(({ seen }) => !skipPerfect || seen.rollouts.some((r) => r.score < 1))
+  const parts = partsOf(view, tasks)
+  const edits = yield* together(tasks.map((task, k) => propose(of(view, task, parts[k]!), task.seen)))
+  const tried = yield* together(edits.map((edit, k) => tryOut(edit, tasks[k]!.seen)))
   const isBetter = (k: number): boolean =>
-    accept === 'improvement_or_equal' ? tried[k]! >= seen[k]!.total : tried[k]! > seen[k]!.total
+    accept === 'improvement_or_equal' ? tried[k]! >= tasks[k]!.seen.total : tried[k]! > tasks[k]!.seen.total
   const texts = edits.map((edit, k) => (edit.kind === 'edit' && isBetter(k) ? JSON.stringify(edit.context) : undefined))
   const scores = yield* together(
     edits.map((edit, k) =>
@@ -140,30 +146,71 @@ function* reflectiveRound(view: View, { accept, skipPerfect }: Acceptance): Ask<
     ),
   )
   return edits.map((edit, k): Outcome => {
+    const { parent, seen } = tasks[k]!
     if (edit.kind === 'invalid') return { kind: 'invalid', parent: parent.id, reason: edit.reason }
     const { context, copied } = edit
     const score = scores[k]
     if (score) return { kind: 'scored', parents: [parent.id], context, score, ...(copied && { copied }) }
     const reason = texts[k]
       ? 'another edit of the same round is the same'
-      : `on ${seen[k]!.rollouts.length} problems it scored ${tried[k]!.toFixed(2)}, the text before it ${seen[k]!.total.toFixed(2)}`
+      : `on ${seen.rollouts.length} problems it scored ${tried[k]!.toFixed(2)}, the text before it ${seen.total.toFixed(2)}`
     return { kind: 'rejected', parent: parent.id, reason, context }
   })
+}
+
+/** A minibatch, and whose edit it is for. */
+interface Task {
+  readonly parent: Node
+  readonly ids: readonly string[]
+  readonly history: Observation['history']
+  /** The part that is its parent's next when the round begins. */
+  readonly part: string
+}
+
+/** The same number of minibatches for each parent, in the order of the parents. */
+function tasksOf({ plan, options: { batch: size }, from, histories }: View): readonly Task[] {
+  const each = plan.batch.length / size / from.length
+  return from.flatMap((parent, p) =>
+    Array.from({ length: each }, (_, n) => ({
+      parent,
+      ids: plan.batch.slice((p * each + n) * size, (p * each + n + 1) * size),
+      history: histories[p]!,
+      part: (plan.parts?.[p] ?? plan.part)!, // a plan of ours has it
+    })),
+  )
+}
+
+/** Each parent's parts take turns from task to task. */
+function partsOf({ options: { context, rules } }: View, tasks: readonly Task[]): readonly string[] {
+  const parts = textParts(context, rules)
+  return tasks.map(({ parent, part }, k) => {
+    const before = tasks.slice(0, k).filter((task) => task.parent === parent).length
+    return parts[(parts.indexOf(part) + before) % parts.length]!
+  })
+}
+
+/** What the evolver is to know of a task's parent. An edit that was rejected on one minibatch may do better on another: it may be written again. */
+function of(view: View, { parent, history }: Task, part: string): View {
+  const its = view.edits.filter((edit) => edit.parent === parent.id && edit.tried.kind !== 'rejected')
+  const earlier = its.map((edit) => edit.tried)
+  return { ...view, from: [parent], history, earlier, plan: { ...view.plan, part } }
 }
 
 /** `total` = sum of the scores. */
 type Seen = Observation['seen'] & { readonly total: number }
 
-/** How the parent does on each minibatch; one that comes twice is asked once. The reference context is beside it if the run wants that. */
-function* lookAt({ plan, options, from }: View): Ask<readonly Seen[]> {
-  const { batch: size, reference, context } = options
-  const all = Array.from({ length: plan.batch.length / size }, (_, k) => plan.batch.slice(k * size, (k + 1) * size))
-  const different = [...new Map(all.map((ids) => [ids.join('\n'), ids])).values()]
+/** How each parent does on its minibatches; one that comes twice is asked once. The reference context is beside them if the run wants that. */
+function* lookAt({ plan, options }: View, tasks: readonly Task[]): Ask<readonly Seen[]> {
+  const keys = tasks.map(({ parent, ids }) => [parent.id, ...ids].join('\n'))
+  const different = [...new Set(keys)]
   const looks = yield* together([
-    ...different.map((ids) => evaluate('batch', from[0]!.context, ids)),
-    ...(reference ? [evaluate('reference', context, [...new Set(plan.batch)])] : []),
+    ...different.map((key) => {
+      const { parent, ids } = tasks[keys.indexOf(key)]!
+      return evaluate('batch', parent.context, ids)
+    }),
+    ...(options.reference ? [evaluate('reference', options.context, [...new Set(plan.batch)])] : []),
   ])
-  return all.map((ids) => looks[different.findIndex((other) => other.join('\n') === ids.join('\n'))]!)
+  return keys.map((key) => looks[different.indexOf(key)]!)
 }
 
 /** Sum of the scores of an edit where the parent was seen; undefined if it is none. */
