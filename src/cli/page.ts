@@ -149,7 +149,7 @@ function tree({ nodes, best }: Page['state'], chosen: number): string {
 ${edges.join('\n')}
 ${dots.join('\n')}
 </svg></div>
-<p class="small">Number of the context and its holdout score; the stronger its colour, the higher. A thick ring is the chosen one.${nodes.every((n) => n.score.full) ? '' : ' A dashed ring: scoring was cut short.'}</p>`
+<p class="small">Number of the context and the holdout score that it was selected on; the stronger its colour, the higher. A thick ring is the chosen one.${nodes.every((n) => n.score.full) ? '' : ' A dashed ring: scoring was cut short.'}</p>`
 }
 
 interface Layout {

@@ -29,7 +29,14 @@ export async function reportCommand(id: string | undefined, flags: ReportFlags):
   } else if (flags.json) screen.out(JSON.stringify(report))
   else {
     const tree = treeLines(found.told.state, { chosen: report.chosen, limit: 30 })
-    screen.out([reportText(report, screen), '', `run ${report.run}: contexts by holdout score`, ...tree].join('\n'))
+    screen.out(
+      [
+        reportText(report, screen),
+        '',
+        `run ${report.run}: contexts by the holdout score that they were selected on`,
+        ...tree,
+      ].join('\n'),
+    )
   }
   return 0
 }

@@ -49,7 +49,14 @@ export async function runsCommand(flags: RunsFlags): Promise<number> {
       r.gain === undefined ? '' : points(r.gain),
       r.standing,
     ])
-    out(safe(table([['run', 'started (UTC)', 'task', 'model', 'rounds', 'holdout', 'gain', 'standing'], ...lines], [4, 5, 6])))
+    out(
+      safe(
+        table(
+          [['run', 'started (UTC)', 'task', 'model', 'rounds', 'holdout (selected on)', 'gain', 'standing'], ...lines],
+          [4, 5, 6],
+        ),
+      ),
+    )
   }
   return 0
 }

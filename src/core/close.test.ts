@@ -160,6 +160,16 @@ test('the best four are scored again on problems kept back, and the pooled mean 
   expect(result.chosen).toBe(2)
 })
 
+test('finalists that are equal but for rounding stay in the order of the holdout', () => {
+  const o = toyOptions({ choice: 'confirm', splits: of(problems, { confirm: ['c0'] }) })
+  const { result } = closed(state(o, [holdout(0), holdout(0.1), holdout(0.3)]), o, (id, _, role) =>
+    role === 'confirm' && id === 1 ? 0.4 : 0,
+  )
+  // (.1 + .1 + .4) / 3 comes out above (.3 + .3 + 0) / 3 in the last bit.
+  expect(result.confirmed![1]).toBeGreaterThan(result.confirmed![2]!)
+  expect(result.chosen).toBe(2)
+})
+
 test('fresh problems that one of the four lacks decide for none', () => {
   const o = toyOptions({ choice: 'confirm', splits: of(problems, { confirm: ['c0', 'c1'] }) })
   const { result } = closed(state(o, [holdout(0.4), holdout(0.6)]), o, (id, problem, role) => {

@@ -10,7 +10,10 @@ import { crossValidated, type Gain, meanInterval, pairedGain, shrunk } from './s
 /** Nodes scored again on fresh problems before the last choice. */
 const finalists = 4
 
-/** Values nearer than this are equal but for rounding: the older node, last of all the seed, wins. */
+/**
+ * Values nearer than this are equal but for rounding: the older node, last of all the seed, wins; of finalists the one that was better on
+ * the holdout.
+ */
 const tie = 1e-9
 
 /** Chooses, opens the test split, reports. */
@@ -67,7 +70,7 @@ function* choose(s: State, o: Options): Ask<{ readonly chosen: Node; readonly co
   // A budget that ended here leaves some problems unscored: only those that all finalists answered count.
   const shared = o.splits.confirm.filter((id) => fresh.every((score) => Object.hasOwn(score.per, id)))
   const pooled = top.map((n, i) => mean([...Object.values(n.score.per), ...shared.map((id) => fresh[i]!.per[id]!)]))
-  const at = pooled.indexOf(Math.max(...pooled))
+  const at = pooled.reduce((first, value, i) => (value > pooled[first]! + tie ? i : first), 0)
   return { chosen: top[at]!, confirmed: Object.fromEntries(top.map((n, i) => [n.id, pooled[i]!])) }
 }
 

@@ -42,7 +42,8 @@ describe('a run that improves', () => {
     expect(evolved.stdout).toContain(text.stdout.split('\n\nrun first: contexts')[0])
     expect(text.stdout).toContain('0  22.9 %  ← seed')
 
-    expect((await lamarck(['runs'], { cwd })).stdout).toMatch(/first .* improved\n$/)
+    expect((await lamarck(['runs'], { cwd })).stdout).toMatch(/ holdout \(selected on\) [\s\S]*first .* improved\n$/)
+    expect(text.stdout).toContain('run first: contexts by the holdout score that they were selected on\n')
     expect((await lamarck(['status', '--json'], { cwd })).stdout).toContain('"standing":"improved"')
     const diff = await lamarck(['diff'], { cwd })
     expect(diff.stdout).toMatch(/# instructions\n-Answer with the label\. \+{4}\n\+Answer with the label\. \+{5,}\n$/)
