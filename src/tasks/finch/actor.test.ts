@@ -10,7 +10,7 @@ import { type Company, createCompany } from './company.ts'
 import { schemaSql } from './database.ts'
 import { readNotes, ruleText } from './notes.ts'
 import { actorNames, finch } from './parameters.ts'
-import { attempts, expectedScore, sampledScore } from './reward.ts'
+import { attempts, expectedScore, rightChances, sampledScore } from './reward.ts'
 import { companiesIn } from './sets.ts'
 
 let companies: readonly Company[] = []
@@ -65,6 +65,21 @@ describe.each(actorNames)('%s', (actor) => {
       // 50 problems × 120 draws: a standard error of at most 0.0065
       expect(Math.abs(sampledScore(company, notes, { actor, seed: 1, draws: 120 }) - expected)).toBeLessThan(0.02)
     }
+  })
+
+  test("a problem's chance is how often attempts at it are right", () => {
+    const company = companies[0]!
+    const notes = `${company.notes}\n${rules(company, 5)}`
+    const problems = company.problems('holdout').slice(0, 12)
+    const draws = Array.from({ length: 1500 }, (_, draw) =>
+      attempts(company, notes, { actor, seed: 2, draw, ids: problems.map((p) => p.id) }).map((r) => r.score),
+    )
+    for (const [i, chance] of rightChances(company, notes, { actor, problems }).entries()) {
+      // 1,500 attempts: a standard error of at most 0.013
+      expect(Math.abs(mean(draws.map((scores) => scores[i]!)) - chance)).toBeLessThan(0.05)
+    }
+    const all = rightChances(company, notes, { actor, problems: company.problems('holdout') })
+    expect(mean(all)).toBeCloseTo(expectedScore(company, notes, { actor }), 12)
   })
 
   test('slips more the higher the temperature, and not at all at 0', () => {

@@ -55,6 +55,22 @@ test('a company is the same when made again, and another with another seed', () 
   expect(c.conventions).not.toEqual(a.conventions)
 })
 
+test('a larger holdout begins as the usual one, and nothing else changes; a smaller one is refused', () => {
+  using usual = createCompany({ set: 'report', seed: 5 })
+  using large = createCompany({ set: 'report', seed: 5, holdout: 200 })
+  expect(large.problems('holdout')).toHaveLength(200)
+  expect(large.problems('holdout').slice(0, finch.questions.holdout)).toEqual(usual.problems('holdout'))
+  for (const split of ['train', 'test'] as const) expect(large.problems(split)).toEqual(usual.problems(split))
+  expect([large.conventions, large.notes]).toEqual([usual.conventions, usual.notes])
+  const all = splits.flatMap((split) => large.problems(split))
+  for (const of of ['id', 'question'] as const) expect(new Set(all.map((p) => p[of])).size).toBe(500)
+  for (const holdout of [49, 50.5, Number.NaN]) {
+    expect(() => createCompany({ set: 'report', seed: 5, holdout })).toThrow(
+      `a holdout of ${holdout} problems (give a whole number from 50)`,
+    )
+  }
+})
+
 test('a domain of another set is refused', () => {
   expect(() => createCompany({ set: 'train', seed: 1, domain: 'airline' })).toThrow(ConfigError)
   expect(() => createCompany({ set: 'train', seed: 1, domain: 'airline' })).toThrow(/belongs to the set report/)

@@ -14,6 +14,8 @@ export interface CompanyOptions {
   readonly seed: number
   /** Name of a domain of the set; left out: the seed picks one. */
   readonly domain?: string | undefined
+  /** Problems of the holdout; those beyond the usual ones are made last, so that all others stay as they are. */
+  readonly holdout?: number
 }
 
 /** What a word means here, out of what it might. */
@@ -51,13 +53,15 @@ export interface Company extends Disposable {
   isRight(problem: Problem, meanings: readonly number[]): boolean
 }
 
-/** @throws {ConfigError} for a domain that the set does not have. */
-export function createCompany({ set, seed, domain: wanted }: CompanyOptions): Company {
+/** @throws {ConfigError} for a domain that the set does not have, or a holdout smaller than the usual one. */
+export function createCompany({ set, seed, domain: wanted, holdout = finch.questions.holdout }: CompanyOptions): Company {
+  if (!(Number.isInteger(holdout) && holdout >= finch.questions.holdout))
+    throw new ConfigError(`finch: a holdout of ${holdout} problems (give a whole number from ${finch.questions.holdout})`)
   const domain = wanted === undefined ? pick(domainsIn(set), rng('finch', 'domain', set, seed)) : domainOf(set, wanted)
   const name = `finch:${set}:${domain.name}:${seed}`
   const db = openDatabase(domain, seed)
   const conventions = conventionsOf(domain, rng(name, 'conventions'))
-  const problems = problemsOf(db, { name, domain, conventions })
+  const problems = problemsOf(db, { name, domain, conventions, holdout })
   const all = new Map(Object.values(problems).flatMap((list) => list.map((problem) => [problem.id, problem] as const)))
   const tables = new Map<Problem, Uint8Array>()
   const golds = new Map<Problem, string | undefined>()
@@ -140,15 +144,16 @@ interface Making {
   readonly name: string
   readonly domain: Domain
   readonly conventions: readonly Convention[]
+  readonly holdout: number
 }
 
 /** Questions whose gold gives something, none asked twice over all splits. */
 function problemsOf(db: DatabaseSync, making: Making): Readonly<Record<ProblemSplit, readonly Problem[]>> {
   const draw = rng(making.name, 'questions')
   const had = new Set<string>()
-  const make = (split: ProblemSplit): readonly Problem[] => {
-    const list: Problem[] = []
-    while (list.length < finch.questions[split]) {
+  const make = (split: ProblemSplit, to: number = finch.questions[split], from: readonly Problem[] = []): readonly Problem[] => {
+    const list = [...from]
+    while (list.length < to) {
       const { asked, meanings } = ask(making, draw)
       const question = questionText(asked)
       const isWrong = split !== 'test' && draw() < finch.wrongGold
@@ -159,7 +164,8 @@ function problemsOf(db: DatabaseSync, making: Making): Readonly<Record<ProblemSp
     }
     return list
   }
-  return { train: make('train'), holdout: make('holdout'), test: make('test') }
+  const usual = { train: make('train'), holdout: make('holdout'), test: make('test') }
+  return { ...usual, holdout: make('holdout', making.holdout, usual.holdout) }
 }
 
 function isEmpty(db: DatabaseSync, sql: string): boolean {

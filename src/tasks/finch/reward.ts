@@ -23,6 +23,18 @@ const indexOf = new Map(fragments.map((fragment, i) => [fragment, i]))
 
 /** Mean over the problems of the probability that the actor's SQL gives the gold's rows, in [0, 1]. */
 export function expectedScore(company: Company, notes: string, options: RewardOptions = {}): number {
+  const all = rightChances(company, notes, { ...options, problems: company.problems(options.split ?? 'holdout') })
+  let sum = 0
+  for (const chance of all) sum += chance
+  return sum / all.length
+}
+
+export interface ChanceOptions extends Omit<RewardOptions, 'split'> {
+  readonly problems: readonly Problem[]
+}
+
+/** The probability of each problem that one attempt at it gives the gold's rows, in [0, 1]. */
+export function rightChances(company: Company, notes: string, { problems, ...options }: ChanceOptions): readonly number[] {
   const reading = readingOf(company, notes, options)
   const likely = new Map(
     company.conventions.map(({ word }) => {
@@ -30,13 +42,10 @@ export function expectedScore(company: Company, notes: string, options: RewardOp
       return [word, its] as const
     }),
   )
-  const problems = company.problems(options.split ?? 'holdout')
-  let sum = 0
-  for (const problem of problems) {
+  return problems.map((problem) => {
     const each = problem.asked.words.map((word) => likely.get(word)!)
-    sum += rightChance(company, problem, { each, taken: [], p: 1 })
-  }
-  return sum / problems.length
+    return rightChance(company, problem, { each, taken: [], p: 1 })
+  })
 }
 
 interface Branch {
