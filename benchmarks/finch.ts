@@ -10,9 +10,9 @@ import { type Company, type CompanyOptions, createCompany } from '../src/tasks/f
 import { type SetName, setNames } from '../src/tasks/finch/domains.ts'
 import { perfectNotes } from '../src/tasks/finch/editors.ts'
 import { finchHash } from '../src/tasks/finch/hash.ts'
-import { seenWords } from '../src/tasks/finch/policy-prompt.ts'
 import { expectedScore, sampledScore } from '../src/tasks/finch/reward.ts'
 import { finchTask } from '../src/tasks/finch/task.ts'
+import { copy } from './copier.ts'
 import { cpuSince, head, load, row } from './table.ts'
 
 const count = Number(process.argv[2] ?? 6)
@@ -20,12 +20,10 @@ const set = setNamed(process.argv[3] ?? 'dev')
 const rounds = 25
 const marks = [1, 3, 10, rounds]
 
-/** Writes the gold's meaning of every word that was taken wrong: about what a trained policy can do. */
 const copier: Evolver = {
   name: 'simulated:finch-copier',
   async propose(o, call) {
-    const lines = seenWords(o.seen.rollouts).flatMap(({ word, meaning, isWrong }) => (isWrong ? [`${word}: ${meaning}\n`] : []))
-    return checked(finchWriter().read(`<prompt>\n${lines.join('')}</prompt>`, o), call.check)
+    return checked(finchWriter().read(copy(o), o), call.check)
   },
 }
 

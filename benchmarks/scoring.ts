@@ -5,15 +5,24 @@
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { noCost } from '../src/core/budget.ts'
-import type { Options } from '../src/core/facts.ts'
-import type { Answer, Command } from '../src/core/method.ts'
+import type { Context } from '../src/core/context.ts'
 import { bounds, isBelow } from '../src/core/racing.ts'
 import { rng } from '../src/core/rng.ts'
 import { mean } from '../src/core/score.ts'
-import { decide, play } from '../src/core/search.ts'
-import { apply, type State, start } from '../src/core/state.ts'
 import { meanInterval, pairedGain } from '../src/core/statistics.ts'
-import { lse } from '../src/methods/lse.ts'
+import {
+  type Answerer,
+  type Arm,
+  arms,
+  aside,
+  type Outcome,
+  optionsOf,
+  outcomeOf,
+  points,
+  savings,
+  share,
+  type Table,
+} from './searched.ts'
 import { head, row } from './table.ts'
 
 const runs = Number(process.argv[2] ?? 3000)
@@ -112,15 +121,13 @@ function worldOf(world: World, run: number, ids: readonly string[]): { answer: A
       parent.own.map((u) => r * u + Math.sqrt(1 - r * r) * fresh()),
     )
   }
-  const none = { per: {}, mean: 0, draws: 1, full: true }
   const answer: Answerer = (command, round) => {
-    if (command.kind === 'overlap') return { kind: 'overlap', share: 0, copied: [], cost: noCost }
+    if (command.kind === 'overlap') return aside.overlap
     if (command.kind === 'propose') {
       hidden.set(`${round}`, edited(hidden.get(String(command.observation.node.context.id))!, round))
       return { kind: 'edit', context: { id: `${round}` }, completion: '', cost: noCost }
     }
-    if (command.role !== 'holdout' && command.role !== 'confirm')
-      return { kind: 'score', score: none, rollouts: [], cost: noCost }
+    if (command.role !== 'holdout' && command.role !== 'confirm') return aside.score
     const { right } = hidden.get(String(command.context.id))!
     const draws = command.draws[1] - command.draws[0]
     const per = Object.fromEntries(
@@ -136,180 +143,37 @@ function worldOf(world: World, run: number, ids: readonly string[]): { answer: A
   return { answer, hidden }
 }
 
-type Answerer = (command: Command, round: number) => Answer
-
-interface Arm {
-  readonly name: string
-  readonly holdout: number
-  readonly draws: number
-  readonly confirm?: number
-  readonly choice?: Options['choice']
-  readonly block?: number
-  readonly probe?: number
-  readonly rounds?: number
-  readonly c?: number
-  readonly world?: World
-  /** Least saving at which the difference of quality must lie above −0.3 points. */
-  readonly bar?: number
-}
-
-function optionsOf({ holdout, draws, confirm = 0, choice = 'mean', block, probe, rounds = 25 }: Arm, seed: number): Options {
-  const ids = (letter: string, n: number): string[] => Array.from({ length: n }, (_, i) => `${letter}${i}`)
-  return {
-    seed,
-    context: { id: '0' },
-    rules: {},
-    splits: { train: ['t'], holdout: ids('h', holdout), confirm: ids('c', confirm), test: ['x'], ood: [] },
-    rounds,
-    inFlight: 1,
-    batch: 1,
-    batches: 'shuffled',
-    draws,
-    ...(probe && { probe }),
-    ...(block && { racing: { alpha: 0.2, block } }),
-    testDraws: 1,
-    patience: 0,
-    budget: {},
-    reference: false,
-    folds: 0,
-    choice,
-    assumed: { rollout: noCost, proposal: noCost },
-  }
-}
-
-/** A whole run, its commands answered at once. */
-function searched(o: Options, answer: Answerer, c: number): State {
-  const s = start(o)
-  const method = lse({ c })
-  for (let fact = decide(s, method, o, limits); fact; fact = decide(s, method, o, limits)) {
-    apply(s, fact)
-    if (fact.kind !== 'planned') continue
-    const { plan } = fact
-    const round = play(s, method, o, plan)
-    let turn = round.next()
-    while (!turn.done) turn = round.next(turn.value.map((command) => answer(command, plan.round)))
-    for (const each of turn.value) apply(s, each)
-  }
-  return s
-}
-const limits = { lost: noCost, expired: false }
-
-interface Outcome {
-  readonly calls: number
-  /** True mean of the chosen context, what its holdout says, and how like the seed it is. */
-  readonly quality: number
-  readonly holdout: number
+interface Simulated extends Outcome {
+  /** How like the seed the chosen context is. */
   readonly rho: number
-  readonly nodes: number
-  readonly cut: number
-  readonly doubled: boolean
-  /** Whether a node that was cut short has one of the four highest values. */
-  readonly near: boolean
 }
 
-function outcomes(arm: Arm): readonly Outcome[] {
+function outcomes(arm: Arm, world = usual): readonly Simulated[] {
+  const ids = (letter: string, n: number): string[] => Array.from({ length: n }, (_, i) => `${letter}${i}`)
+  const splits = { train: ['t'], holdout: ids('h', arm.holdout), confirm: ids('c', arm.confirm ?? 0), test: ['x'], ood: [] }
   return Array.from({ length: runs }, (_, run) => {
-    const o = optionsOf(arm, run)
-    const { answer, hidden } = worldOf(arm.world ?? usual, run, [...o.splits.holdout, ...o.splits.confirm])
-    const { nodes, spent, result, noise } = searched(o, answer, arm.c ?? 0.1)
-    const chosen = nodes[result!.chosen]!
-    if (!chosen.score.full) throw new Error(`${arm.name}: a node that was cut short was chosen`)
-    const { mean: quality, rho } = hidden.get(String(chosen.context.id))!
-    const best = nodes.toSorted((a, b) => b.score.mean - a.score.mean).slice(0, 4)
-    const holdout = result!.confirmed?.[chosen.id] ?? chosen.score.mean
-    const cut = nodes.filter((n) => !n.score.full).length
-    const doubled = noise !== undefined && noise.draws > arm.draws
-    return {
-      calls: spent.act.calls,
-      quality,
-      rho,
-      holdout,
-      nodes: nodes.length,
-      cut,
-      doubled,
-      near: best.some((n) => !n.score.full),
-    }
+    const o = optionsOf(arm, { seed: run, context: { id: '0' }, rules: {}, splits, batch: 1 })
+    const { answer, hidden } = worldOf(world, run, [...splits.holdout, ...splits.confirm])
+    const of = ({ id }: Context): Hidden => hidden.get(String(id))!
+    const outcome = outcomeOf(arm, o, { answer, quality: (context) => of(context).mean })
+    return { ...outcome, rho: of(outcome.chosen).rho }
   })
 }
 
-const steered = { holdout: 100, draws: 1, confirm: 100, choice: 'confirm' } as const
-const arms: readonly Arm[] = [
-  { name: '50 × 8', holdout: 50, draws: 8 },
-  { name: '50 × 8, c = 2 (`--protocol paper`)', holdout: 50, draws: 8, c: 2 },
-  { name: '**100 × 1 raced, best 4 on 100 fresh** (default)', ...steered, block: 25, probe: 2, bar: 3.5 },
-  { name: 'the same, 64 calls at once (default)', ...steered, block: 64, probe: 2 },
-  { name: 'the same, `--no-racing`', ...steered, probe: 2 },
-  { name: '**150 × 1 raced** (default)', holdout: 150, draws: 1, block: 25, probe: 2 },
-  { name: '150 × 1 raced, `draws: 1`', holdout: 150, draws: 1, block: 25, bar: 3.5 },
-  { name: '50 × 8 raced', holdout: 50, draws: 8, block: 25, bar: 1.6 },
-  { name: '50 × 4, shrinkage, `--no-racing`', holdout: 50, draws: 4, choice: 'shrink', bar: 1.6 },
-  { name: '50 × 2 raced, shrinkage', holdout: 50, draws: 2, choice: 'shrink', block: 25, probe: 2 },
-  {
-    name: '**50 × 2 raced, shrinkage, 30 rounds** (default)',
-    ...{ holdout: 50, draws: 2, choice: 'shrink', block: 25, probe: 2, rounds: 30 },
-  },
-]
-const noisyArms: readonly Arm[] = [
-  { name: '50 × 8', holdout: 50, draws: 8, world: noisy },
-  { name: '100 × 1 raced, best 4 on 100 fresh, `draws: 1`', ...steered, block: 25, world: noisy },
-  { name: '**the same, generations by the split on the seed** (default)', ...steered, block: 25, probe: 2, world: noisy },
-]
+/** Each run has problems of its own. */
+const apart = (found: readonly Outcome[]): readonly (readonly Outcome[])[] => found.map((o) => [o])
 
-interface Table {
-  readonly caption: string
-  readonly columns: readonly string[]
-  readonly rows: readonly (readonly string[])[]
-}
+const listed: readonly Arm[] = Object.values(arms)
+const noisyArms: readonly Arm[] = [
+  arms.full,
+  { ...arms.fresh, name: '100 × 1 raced, best 4 on 100 fresh, `draws: 1`', probe: 0 },
+  { ...arms.fresh, name: '**the same, generations by the split on the seed** (default)' },
+].map(({ bar: _, ...arm }: Arm) => arm)
 
 const missed: string[] = []
-const points = (x: number): string => `${x < 0 ? '−' : '+'}${Math.abs(100 * x).toFixed(2)}`
-const share = (x: number): string => `${(100 * x).toFixed(1)} %`
-
-/** Arms beside the first of them. */
-function savings(caption: string, listed: readonly Arm[], all: readonly (readonly Outcome[])[]): Table {
-  const reference = all[0]!
-  const rows = listed.map((arm, i) => {
-    const found = all[i]!
-    const of = (value: (o: Outcome) => number): number => mean(found.map(value))
-    const calls = found.map((o) => o.calls).toSorted((a, b) => a - b)
-    const saving = mean(reference.map((o) => o.calls)) / mean(calls)
-    const difference = meanInterval(
-      found.map((o, run) => o.quality - reference[run]!.quality),
-      { within: [-1, 1] },
-    )
-    const [low, high] = difference.interval
-    const isMet = arm.bar !== undefined && saving >= arm.bar && low > -0.003
-    if (arm.bar !== undefined && !isMet) missed.push(arm.name)
-    return [
-      arm.name,
-      `${arm.holdout + (arm.confirm ?? 0)}`,
-      `${mean(calls).toFixed(0)} (${calls[Math.floor(0.05 * runs)]}–${calls[Math.floor(0.95 * runs)]})`,
-      `${saving.toFixed(2)} ×`,
-      i === 0 ? '' : `${points(difference.mean)} (${points(low)} to ${points(high)})`,
-      points(of((o) => o.holdout - o.quality)),
-      share(of((o) => o.cut / (o.nodes - 1))),
-      share(of((o) => Number(o.near))),
-      share(of((o) => Number(o.doubled))),
-      arm.bar === undefined ? '' : `≥ ${arm.bar} ×, above −0.3: ${isMet ? 'met' : 'MISSED'}`,
-    ]
-  })
-  const columns = [
-    'arm',
-    'selection problems',
-    'scoring calls a run (5–95 %)',
-    'saving',
-    'quality, points beside 50 × 8 (95 %)',
-    'holdout − truth',
-    'edits cut short',
-    'runs with one of them among the best 4',
-    'runs with generations doubled',
-    'bar',
-  ]
-  return { caption, columns, rows }
-}
 
 /** How often the 95 % intervals of a report hold the truth: seed and chosen context of the runs of an arm, on new problems. */
-function tests(chosen: readonly Outcome[]): Table {
+function tests(chosen: readonly Simulated[]): Table {
   const toOdds = odds.get(usual)!
   const looks = 2
   const rows = [
@@ -472,14 +336,16 @@ function holds([low, high]: readonly [number, number], truth: number): number {
   return Number(low <= truth && truth <= high)
 }
 
-const found = arms.map(outcomes)
+const found = listed.map((arm) => outcomes(arm))
 const tables = [
-  savings(`${runs} runs an arm of 25 rounds (where not said otherwise), c = .1, simulated.`, arms, found),
-  savings(
-    'Where answers are noisy for what problems differ (sigma 1.2 in place of 2.5), simulated.',
-    noisyArms,
-    noisyArms.map(outcomes),
-  ),
+  savings({
+    caption: `${runs} runs an arm of 25 rounds (where not said otherwise), c = .1, simulated.`,
+    ...{ arms: listed, outcomes: found.map(apart), missed },
+  }),
+  savings({
+    caption: 'Where answers are noisy for what problems differ (sigma 1.2 in place of 2.5), simulated.',
+    ...{ arms: noisyArms, outcomes: noisyArms.map((arm) => apart(outcomes(arm, noisy))), missed },
+  }),
   tests(found[2]!),
   fewChanges(),
   sequences(),
