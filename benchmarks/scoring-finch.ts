@@ -3,7 +3,7 @@
 // actor is drawn from its chance to be right (in closed form, over every way to take the words), once for each run, problem, generation
 // and text, so the same context has the same answers in every arm; a test holds chances and attempts together. Every number: in Finch
 // (simulated). Ends with 1 if a bar is missed.
-// Run: node benchmarks/scoring-finch.ts [COMPANIES] [RUNS]    defaults: 60 companies of the set report, 12 runs of each and five times as
+// Run: node benchmarks/scoring-finch.ts [COMPANIES] [RUNS]    defaults: 60 companies of the set report, 10 runs of each and five times as
 // many where the difference is smallest
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -26,7 +26,7 @@ import { type Answerer, type Arm, arms, aside, type Outcome, optionsOf, outcomeO
 import { head, row } from './table.ts'
 
 const count = Number(process.argv[2] ?? 60)
-const runs = Number(process.argv[3] ?? 12)
+const runs = Number(process.argv[3] ?? 10)
 if (!(count >= 2 && runs >= 1)) throw new Error('usage: node benchmarks/scoring-finch.ts [COMPANIES ≥ 2] [RUNS]')
 
 /** To tell what shrinkage does from what fewer generations do. */
