@@ -6,6 +6,7 @@ import { expect, onTestFinished, test } from 'vitest'
 import type { Model } from './core/model.ts'
 import type { Task } from './core/task.ts'
 import { evolve } from './evolve.ts'
+import { methodNames } from './method-named.ts'
 import type { TaskOptions } from './options.ts'
 import { policyFile } from './policy-named.ts'
 import { prepare } from './prepare.ts'
@@ -56,6 +57,19 @@ test('a policy writes the edits of a run in its own way; another one, or another
   await using engine = await finchEngine({ folder: folder(), workers: 1, seed: 5 })
   const fresh = await engine.save('fresh', { optimizer: false })
   await expect(evolve({ ...given, evolver: `policy:${fresh}` }).result).rejects.toThrow('started with another evolver')
+})
+
+/** Methods that need a part which contexts of Finch do not have. */
+const apart: Readonly<Record<string, RegExp>> = { reflexion: /text part "memory"/, voyager: /text part "skills"/ }
+
+test.each(methodNames)('a policy writes the edits of %s, unless the method needs a part that Finch has not', async (method) => {
+  const run = evolve({ ...small, task: asFinch(), model: finchActor(), store: 'memory', evolver, method, choice: 'mean' }).result
+  const refusal = apart[method]
+  if (refusal) return await expect(run).rejects.toThrow(refusal)
+  const { report } = await run
+  expect(report.names).toMatchObject({ method, evolver: expect.stringMatching(/^finch-lines jax:/) })
+  expect(report.spent.evolve.calls).toBeGreaterThan(0)
+  expect(report.counts.nodes + report.counts.rejected + report.counts.invalid).toBeGreaterThan(1)
 })
 
 test('a policy of Finch is refused for another task before anything is asked, with the reason and what to do', async () => {
