@@ -347,6 +347,22 @@ export const mutants: readonly Mutant[] = [
     name: 'a policy is refused after the step that changed it, and a new one is not',
   },
   {
+    breaks: 'engine: the policy of a checkpoint is not that of the engine',
+    file: 'src/engines/jax/jax-engine.ts',
+    find: 'policyWith((await readCheckpoint(checkpoint, card)).weights, () => true)',
+    replace: 'readCheckpoint(checkpoint, card).then(() => policyWith(state.weights, () => true))',
+    test: 'src/engines/jax/jax-engine.test.ts',
+    name: 'a policy of a checkpoint is what the engine would be that loads it, and outlives what the engine learns',
+  },
+  {
+    breaks: 'engine: calls gather while every thread draws',
+    file: 'src/engines/jax/policy.ts',
+    find: '(busy >= workers && open < rows.most)',
+    replace: 'false',
+    test: 'src/engines/jax/policy.test.ts',
+    name: 'calls that come while the thread draws wait, and are drawn together',
+  },
+  {
     breaks: 'trainer: the ratio is cut below by low and above by high',
     file: 'src/engines/jax/loss.ts',
     find: '[1 - loss.low, 1 + loss.high]',

@@ -102,6 +102,26 @@ describe('the embedded engine', () => {
     expect(many[69]).toEqual(last)
   })
 
+  test('a policy of a checkpoint is what the engine would be that loads it, and outlives what the engine learns', async () => {
+    await using engine = await open()
+    await train(engine, 1)
+    const path = await engine.save('beside')
+    await train(engine, 1)
+    const beside = await engine.policyAt(path)
+    const own = await engine.policy()
+    expect(own.name).not.toBe(beside.name)
+    const draw = (policy: typeof own) => policy.sample(ask('late'), { maxTokens: 8, n: 4, seed: 3 })
+    const [drawn, owned] = await Promise.all([draw(beside), draw(own)])
+    expect(owned).not.toEqual(drawn)
+    await train(engine, 1)
+    expect(await draw(beside)).toEqual(drawn)
+    await engine.load(path)
+    const loaded = await engine.policy()
+    expect(loaded.name).toBe(beside.name)
+    expect(await draw(loaded)).toEqual(drawn)
+    await expect(engine.policyAt(join(folder, 'nowhere'))).rejects.toThrow(EngineError)
+  })
+
   test('an aborted call ends at once, and those beside it go on', async () => {
     await using engine = await open()
     const policy = await engine.policy()

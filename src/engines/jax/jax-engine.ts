@@ -8,6 +8,7 @@ import { join } from 'node:path'
 import pLimit from 'p-limit'
 import type { Adam, Engine, Group, Loss, Metrics } from '../../core/engine.ts'
 import { ConfigError, EngineError, NotFiniteError } from '../../core/errors.ts'
+import type { Model, TokenCompletion } from '../../core/model.ts'
 import { adamStep, noMoments } from './adam.ts'
 import { batchesOf, checkGroups } from './batch.ts'
 import { type PolicyCard, type PolicyState, readCheckpoint, writeCheckpoint } from './checkpoint.ts'
@@ -41,6 +42,12 @@ export interface JaxEngine extends Engine {
   readonly size: number
   /** `optimizer: false` leaves its state out: a third of the size, to ship a policy. */
   save(name: string, options?: { readonly optimizer?: boolean }): Promise<string>
+  /**
+   * The policy of a checkpoint, drawn by this engine's threads: the engine's own weights stay as they are, and whatever becomes of them the
+   * policy is valid.
+   * @throws {EngineError} unless the file is a whole checkpoint of this shape and vocabulary.
+   */
+  policyAt(checkpoint: string): Promise<Model<TokenCompletion>>
 }
 
 /**
@@ -60,6 +67,10 @@ export async function jaxEngine(options: JaxOptions): Promise<JaxEngine> {
   let state: PolicyState = { weights: initialWeights(shape, seed), moments: noMoments(size) }
   let gathered: Float32Array<ArrayBuffer> | undefined
   const inOrder = pLimit(1) // calls take effect in the order they were made
+  const policyWith = (weights: Float32Array<ArrayBuffer>, isCurrent: () => boolean): Model<TokenCompletion> => {
+    const name = `jax:${createHash('sha256').update(weights).digest('hex').slice(0, 12)}`
+    return policyOf({ name, shape, tokenizer, crew, weights, workers, lengths: ascending(lengths), isCurrent })
+  }
 
   return {
     name: 'jax',
@@ -93,10 +104,9 @@ export async function jaxEngine(options: JaxOptions): Promise<JaxEngine> {
     policy: () =>
       inOrder(() => {
         const { weights } = state
-        const name = `jax:${createHash('sha256').update(weights).digest('hex').slice(0, 12)}`
-        const isCurrent = (): boolean => state.weights === weights
-        return policyOf({ name, shape, tokenizer, crew, weights, workers, lengths: ascending(lengths), isCurrent })
+        return policyWith(weights, () => state.weights === weights)
       }),
+    policyAt: async (checkpoint) => policyWith((await readCheckpoint(checkpoint, card)).weights, () => true),
     save: (name, { optimizer = true } = {}) =>
       inOrder(async () => {
         if (folder === undefined) throw new ConfigError('the jax engine has no folder for checkpoints: give the option folder')

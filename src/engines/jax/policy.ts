@@ -1,4 +1,5 @@
-// The policy as a model: messages in, completions with their tokens out. Calls of one turn of the event loop are drawn together.
+// The policy as a model: messages in, completions with their tokens out. Calls of one turn of the event loop are drawn together, and so are
+// those that come while every thread draws, up to a full batch: it takes a few times as long as one call.
 import { EngineError, ModelError } from '../../core/errors.ts'
 import type { Message, Model, Params, TokenCompletion } from '../../core/model.ts'
 import { noUsage } from '../../core/model.ts'
@@ -15,7 +16,7 @@ export interface PolicyOptions {
   readonly tokenizer: PolicyTokenizer
   readonly crew: Crew
   readonly weights: Float32Array
-  /** Threads to divide the draws among. */
+  /** Threads; draws are divided among those that are free. */
   readonly workers: number
   /** Padded lengths, ascending. */
   readonly lengths: readonly number[]
@@ -23,7 +24,7 @@ export interface PolicyOptions {
   readonly isCurrent: () => boolean
 }
 
-/** One call, waiting for the end of the turn. */
+/** One call, waiting for the end of the turn and for a thread. */
 interface Ask {
   readonly prompt: Int32Array
   readonly draws: readonly Draw[]
@@ -41,34 +42,48 @@ const largestGroup = 8
  * limit or a stop text has no end token.
  */
 export function policyOf(options: PolicyOptions): Model<TokenCompletion> {
-  const { name, shape, tokenizer, isCurrent } = options
+  const { name, shape, tokenizer, workers, isCurrent } = options
   let asks: Ask[] = []
+  let open = 0 // their draws
+  let busy = 0 // threads that draw, and batches that wait for one
+  let isDue = false
   const checkCurrent = (): void => {
     if (!isCurrent()) throw new EngineError(`${name}: the policy was trained on since; ask the engine for the policy again`)
+  }
+  /** Has them drawn at the end of this turn, if there is a thread for it or no more would fit. */
+  const due = (): void => {
+    if (isDue || open === 0 || (busy >= workers && open < rows.most)) return
+    isDue = true
+    setImmediate(flush)
   }
   const flush = (): void => {
     const all = asks
     asks = []
+    open = 0
+    isDue = false
     try {
       checkCurrent()
     } catch (error) {
       for (const ask of all) ask.fail(error)
       return
     }
-    for (const call of callsOf(all, options)) void run(call)
+    for (const call of callsOf(all, { ...options, workers: Math.max(1, workers - busy) })) void run(call)
   }
   const run = async ({ sizes, slots }: Call): Promise<void> => {
     const asked = slots.map(({ ask, draws }) => ({ prompt: ask.prompt, draws: draws.map((i) => ask.draws[i]!) }))
+    busy++
     try {
       const { rollouts } = await options.crew.run({ kind: 'sample', draws: { sizes, slots: asked } }, options.weights)
       for (const [i, { take }] of slots.entries()) take(rollouts[i]!)
     } catch (error) {
       for (const { ask } of slots) ask.fail(error)
+    } finally {
+      busy--
+      due()
     }
   }
   const drawn = (prompt: Int32Array, draws: readonly Draw[], signal?: AbortSignal): Promise<readonly DrawnRollout[]> =>
     new Promise((settle, fail) => {
-      if (asks.length === 0) setImmediate(flush)
       const abort = (): void => fail(signal?.reason)
       signal?.addEventListener('abort', abort, { once: true })
       const left =
@@ -78,6 +93,8 @@ export function policyOf(options: PolicyOptions): Model<TokenCompletion> {
           then(value)
         }
       asks.push({ prompt, draws, settle: left(settle), fail: left(fail) })
+      open += draws.length
+      due()
     })
 
   return {
