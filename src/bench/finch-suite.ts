@@ -6,6 +6,7 @@ import { ConfigError, EngineError } from '../core/errors.ts'
 import { type Evolver, evolver } from '../core/evolver.ts'
 import type { Method } from '../core/method.ts'
 import type { Model } from '../core/model.ts'
+import type { JaxEngine } from '../engines/jax/jax-engine.ts'
 import type { ModelSpec } from '../options.ts'
 import { demonstrator, finchWriter, perfectEditor } from '../recipes/finch.ts'
 import { finchEngine, policyParams, warmStartFile } from '../recipes/finch-policy.ts'
@@ -56,14 +57,14 @@ const plain = ['lse', 'chain', 'best', 'best-of-n']
 export async function finchSuite(options: FinchSuiteOptions): Promise<Suite> {
   const { arms, policies, beside = [], evolver: llm, baseUrl, companies, actor = 'finch-actor', variant } = options
   await using engines = new AsyncDisposableStack()
+  let engine: JaxEngine | undefined // one thread for all policies: while it draws, calls gather
   const policyOf = async (checkpoint: string): Promise<Model> => {
-    const engine = engines.use(await finchEngine({ workers: 1 }))
-    await engine.load(checkpoint).catch((cause: unknown) => {
+    engine ??= engines.use(await finchEngine({ workers: 1 }))
+    return engine.policyAt(checkpoint).catch((cause: unknown) => {
       throw cause instanceof EngineError
         ? new ConfigError(`${cause.message}; give a file that lamarck train made`, { cause })
         : cause
     })
-    return engine.policy()
   }
   const untrained = { name: 'untrained', checkpoint: warmStartFile }
   const entrants: Entrant[] = []
