@@ -144,7 +144,7 @@ async function runOne(suite: Suite, { entrant, track, opened, seed, budget }: On
   const id = idOf(suite, who, options)
   const had = await store.facts(id)
   // A short run is kept when it has ended, without its journal, which is much larger than its facts.
-  await using passing = suite.isShort ? memoryStore() : undefined
+  await using passing = suite.isShort ? memoryStore({ journal: false }) : undefined
   if (passing && had.length > 0) await copyRun(store, passing, { id, meta, facts: had })
   const inside = passing ?? store
   const given = {

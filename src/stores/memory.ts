@@ -6,8 +6,14 @@ import { StoreError } from '../core/errors.ts'
 import type { Fact, Steer } from '../core/facts.ts'
 import type { Entry, RunRow, Store } from '../core/store.ts'
 
+/** How much a store in memory keeps. */
+export interface MemoryOptions {
+  /** `false`: no journal, which takes far more room than all else; a run that stops early can't go on. */
+  readonly journal?: boolean
+}
+
 /** An empty store in memory. */
-export function memoryStore(): Store {
+export function memoryStore({ journal: keepsJournal = true }: MemoryOptions = {}): Store {
   const runs = new Map<string, RunRow>()
   const facts = new Map<string, string[]>()
   const journals = new Map<string, Map<string, Entry>>()
@@ -40,6 +46,7 @@ export function memoryStore(): Store {
       return {
         read: async (round) => [...entries.values()].filter((entry) => entry.round === round),
         put: async (entry) => {
+          if (!keepsJournal) return
           const { bound, cost } = entry
           entries.set(`${entry.round} ${entry.key}`, { ...entry, bound: { ...bound }, ...(cost && { cost: { ...cost } }) })
         },
