@@ -164,9 +164,9 @@ async function rollout<E extends Example, O, M>(
   const { score, feedback = '' } = thrown
     ? { score: 0, feedback: badAnswer(thrown.error, example.id).message }
     : validGrade(grade, example.id)
-  const what = world.task.show(example, output)
-  const full: Rollout = { ...what, exampleId: example.id, draw, score, feedback }
-  const kept: Rollout = shown ? full : { exampleId: example.id, draw, score, feedback: '', question: '', answer: '' }
+  const kept: Rollout = shown
+    ? { ...world.task.show(example, output), exampleId: example.id, draw, score, feedback }
+    : { exampleId: example.id, draw, score, feedback: '', question: '', answer: '' }
   const done: Done = { rollout: kept, cost: addCost(act.cost(), judge.cost()) }
   await world.journal.put({ round, key, question, bound: noCost, outcome: JSON.stringify(done), cost: noCost })
   return done

@@ -69,8 +69,9 @@ export function inputBound(prompt: readonly Message[]): number {
 /** UTF-8 length. */
 export function bytes(text: string): number {
   let n = 0
-  for (const char of text) {
-    const c = char.codePointAt(0)!
+  for (let i = 0; i < text.length; i++) {
+    const c = text.codePointAt(i)!
+    if (c > 0xffff) i++ // a pair of units
     n += c < 0x80 ? 1 : c < 0x800 ? 2 : c < 0x10000 ? 3 : 4
   }
   return n

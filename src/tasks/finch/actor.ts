@@ -100,6 +100,8 @@ export function answerText(asked: Asked, readings: readonly (Read & { readonly w
   return `${readings.map((r) => `"${r.word.text}" is ${r.meaning} (${r.why}).`).join(' ')}\n<answer>${sql}</answer>`
 }
 
+const questionLine = /(?:^|\n)Question: ([^\n]*)/
+
 /** A simulated action model: rules are looked for in everything before the last message, the question in the last. */
 export function finchActor(actor: ActorName = 'finch-actor'): Model {
   return {
@@ -111,8 +113,8 @@ export function finchActor(actor: ActorName = 'finch-actor'): Model {
         .slice(0, -1)
         .map((message) => message.content)
         .join('\n')
-      const line = last.content.split('\n').find((text) => text.startsWith('Question: '))
-      const asked = line === undefined ? undefined : readQuestion(line.slice('Question: '.length))
+      const question = questionLine.exec(last.content)?.[1]
+      const asked = question === undefined ? undefined : readQuestion(question)
       const reading = asked && { actor, domain: asked.domain, notes: readNotes(notes), temperature }
       return Array.from({ length: n }, (_, i) => {
         if (!reading) return completed('I do not understand the question.', messages)

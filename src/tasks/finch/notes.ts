@@ -1,5 +1,6 @@
 // What an actor finds in its context: rules, one a line, however they are phrased: a known word and the SQL it is said to mean.
 import { seedOf } from '../../core/rng.ts'
+import { remembered } from './remembered.ts'
 import { fragments, words } from './words.ts'
 
 export interface Notes {
@@ -15,7 +16,7 @@ export interface Notes {
 const lineLength = 60
 
 /** The rules in a text; lines without a known word or without SQL that is known are no rules, but they are read. */
-export function readNotes(text: string): Notes {
+export const readNotes: (text: string) => Notes = remembered((text) => {
   const rules = new Map<string, string[]>()
   let length = 0
   for (const line of text.split('\n')) {
@@ -29,23 +30,15 @@ export function readNotes(text: string): Notes {
     }
   }
   return { id: seedOf(text), length, rules }
-}
+})
 
 export interface Rule {
   readonly words: readonly string[]
   readonly meaning: string
 }
 
-const known = new Map<string, Rule | undefined>()
-
 /** The rule in a line: the words before, between or after the first SQL fragment in it; undefined if there is none. */
-export function readRule(line: string): Rule | undefined {
-  if (known.has(line)) return known.get(line)
-  if (known.size > 20_000) known.clear()
-  const rule = parseRule(line)
-  known.set(line, rule)
-  return rule
-}
+export const readRule: (line: string) => Rule | undefined = remembered(parseRule)
 
 /** Fragments as they are looked for: the longest first, since one may begin another. */
 const spelled = [...fragments].sort((a, b) => b.length - a.length).map((text) => ({ text, plain: plainText(text) }))

@@ -1,6 +1,7 @@
 // English questions of one small grammar, the SQL of one under given meanings of its words, and the way back from text to question.
 import { cities } from './database.ts'
 import { type Domain, domains, type Kind, kinds } from './domains.ts'
+import { remembered } from './remembered.ts'
 import { type Word, words } from './words.ts'
 
 /** What is asked about the rows that the words pick out: text around them, what to select, and about which kinds it can be asked. */
@@ -82,7 +83,7 @@ export function questionSql({ domain, ask, words: its, only }: Asked, meanings: 
 }
 
 /** The question behind a text, if it is one of Finch's. */
-export function readQuestion(text: string): Asked | undefined {
+export const readQuestion: (text: string) => Asked | undefined = remembered((text) => {
   const ask = asks.findIndex(({ before, after }) => text.startsWith(`${before} `) && text.endsWith(` ${after}`))
   if (ask < 0) return undefined
   const inner = text.slice(asks[ask]!.before.length, -asks[ask]!.after.length).trim().split(' ')
@@ -93,4 +94,4 @@ export function readQuestion(text: string): Asked | undefined {
   const only = at < 0 ? undefined : inner[at + 1]
   const asked = { domain, ask, words: its, ...(only !== undefined && { only }) }
   return questionText(asked) === text ? asked : undefined
-}
+})

@@ -116,8 +116,12 @@ class Pool implements Sandbox {
     const sql = query.sql.length > 1000 ? hash('sha256', query.sql, 'hex') : `=${query.sql}`
     const key = `${query.version} ${query.path}\0${sql}`
     const known = this.#cache.get(key)
-    this.#cache.delete(key)
-    const result = known ?? this.#run(query)
+    if (known) {
+      this.#cache.delete(key)
+      this.#cache.set(key, known) // as the last one used
+      return known
+    }
+    const result = this.#run(query)
     this.#cache.set(key, result)
     result.catch(() => this.#cache.delete(key))
     const [oldest] = this.#cache.keys()
