@@ -96,6 +96,7 @@ async function clock(isHosted: boolean, lag: 0 | 1): Promise<Clock> {
 
 const percent = (part: number): string => `${(100 * part).toFixed(0)} %`
 
+console.log('### By the clock\n')
 console.log(head('server, loopback', 'training', 's a step', '× on-policy', 'sampling', 'rewards', 'training'))
 for (const [isHosted, server] of [
   [false, 'one after the other'],
@@ -141,7 +142,7 @@ async function learned(lag: 0 | 1): Promise<Learned> {
 
 const both = [await learned(0), await learned(1)]
 const looks = [...both[0]!.dev.keys()]
-console.log()
+console.log('\n### What is learned, in Finch (simulated)\n')
 console.log(
   head(
     'in Finch (simulated)',

@@ -19,7 +19,8 @@ function toyCrew(): Crew & { readonly batches: number[]; end(): Promise<void> } 
   return {
     batches,
     run: <K extends Job['kind']>(job: Job & { readonly kind: K }) => {
-      const slots = job.kind === 'sample' ? job.draws.slots : []
+      const asked: Job = job
+      const slots = asked.kind === 'sample' ? asked.draws.slots : []
       batches.push(slots.length)
       const answer: Answer = { kind: 'sample', rollouts: slots.map(({ draws }) => draws.map(drawn)) }
       return new Promise<Answer & { readonly kind: K }>((settle) => open.push(() => settle(answer as Answer & { kind: K }))) // of its kind
