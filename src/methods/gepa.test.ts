@@ -247,6 +247,7 @@ test('of several parents each edit is of its own, which its evolver sees with it
   const ran = rounds(12, wide, gepa({ parents: 3 }), { ...threeSided, edit })
   const both = plans(ran).filter((p) => new Set(p.from).size > 1)
   expect(both.length).toBeGreaterThan(2)
+  expect(seen.some(({ earlier }) => earlier.length > 0)).toBe(true)
   for (const { node: at, history, earlier, part } of seen) {
     expect(history.at(-1)?.context).toEqual(at.context)
     expect(history).toHaveLength(1 + depthOf(ran.s, at.id))

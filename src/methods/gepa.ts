@@ -127,16 +127,16 @@ function minibatches(
 type Acceptance = Required<Pick<GepaOptions, 'accept' | 'skipPerfect'>>
 
 function* reflectiveRound(view: View, { accept, skipPerfect }: Acceptance): Ask<readonly Outcome[]> {
-  const all = tasksOf(view)
+  const all = minibatchesOf(view)
   const looks = yield* lookAt(view, all)
-  const tasks = all
-    .map((task, k) => ({ ...task, seen: looks[k]! }))
+  const kept = all
+    .map((minibatch, k) => ({ ...minibatch, seen: looks[k]! }))
     .filter(({ seen }) => !skipPerfect || seen.rollouts.some((r) => r.score < 1))
-  const parts = partsOf(view, tasks)
-  const edits = yield* together(tasks.map((task, k) => propose(of(view, task, parts[k]!), task.seen)))
-  const tried = yield* together(edits.map((edit, k) => tryOut(edit, tasks[k]!.seen)))
+  const parts = partsOf(view, kept)
+  const edits = yield* together(kept.map((minibatch, k) => propose(viewFor(view, minibatch, parts[k]!), minibatch.seen)))
+  const tried = yield* together(edits.map((edit, k) => tryOut(edit, kept[k]!.seen)))
   const isBetter = (k: number): boolean =>
-    accept === 'improvement_or_equal' ? tried[k]! >= tasks[k]!.seen.total : tried[k]! > tasks[k]!.seen.total
+    accept === 'improvement_or_equal' ? tried[k]! >= kept[k]!.seen.total : tried[k]! > kept[k]!.seen.total
   const texts = edits.map((edit, k) => (edit.kind === 'edit' && isBetter(k) ? JSON.stringify(edit.context) : undefined))
   const scores = yield* together(
     edits.map((edit, k) =>
@@ -146,7 +146,7 @@ function* reflectiveRound(view: View, { accept, skipPerfect }: Acceptance): Ask<
     ),
   )
   return edits.map((edit, k): Outcome => {
-    const { parent, seen } = tasks[k]!
+    const { parent, seen } = kept[k]!
     if (edit.kind === 'invalid') return { kind: 'invalid', parent: parent.id, reason: edit.reason }
     const { context, copied } = edit
     const score = scores[k]
@@ -158,8 +158,8 @@ function* reflectiveRound(view: View, { accept, skipPerfect }: Acceptance): Ask<
   })
 }
 
-/** A minibatch, and whose edit it is for. */
-interface Task {
+/** The problems that one edit is written after, and whose edit it is. */
+interface Minibatch {
   readonly parent: Node
   readonly ids: readonly string[]
   readonly history: Observation['history']
@@ -168,7 +168,7 @@ interface Task {
 }
 
 /** The same number of minibatches for each parent, in the order of the parents. */
-function tasksOf({ plan, options: { batch: size }, from, histories }: View): readonly Task[] {
+function minibatchesOf({ plan, options: { batch: size }, from, histories }: View): readonly Minibatch[] {
   const each = plan.batch.length / size / from.length
   return from.flatMap((parent, p) =>
     Array.from({ length: each }, (_, n) => ({
@@ -180,17 +180,20 @@ function tasksOf({ plan, options: { batch: size }, from, histories }: View): rea
   )
 }
 
-/** Each parent's parts take turns from task to task. */
-function partsOf({ options: { context, rules } }: View, tasks: readonly Task[]): readonly string[] {
+/** Each parent's parts take turns from minibatch to minibatch. */
+function partsOf({ options: { context, rules } }: View, all: readonly Minibatch[]): readonly string[] {
   const parts = textParts(context, rules)
-  return tasks.map(({ parent, part }, k) => {
-    const before = tasks.slice(0, k).filter((task) => task.parent === parent).length
+  return all.map(({ parent, part }, k) => {
+    const before = all.slice(0, k).filter((other) => other.parent === parent).length
     return parts[(parts.indexOf(part) + before) % parts.length]!
   })
 }
 
-/** What the evolver is to know of a task's parent. An edit that was rejected on one minibatch may do better on another: it may be written again. */
-function of(view: View, { parent, history }: Task, part: string): View {
+/**
+ * What the evolver is to know of a minibatch's parent. An edit that was rejected on one minibatch may do better on another: it may be
+ * written again.
+ */
+function viewFor(view: View, { parent, history }: Minibatch, part: string): View {
   const its = view.edits.filter((edit) => edit.parent === parent.id && edit.tried.kind !== 'rejected')
   const earlier = its.map((edit) => edit.tried)
   return { ...view, from: [parent], history, earlier, plan: { ...view.plan, part } }
@@ -200,12 +203,12 @@ function of(view: View, { parent, history }: Task, part: string): View {
 type Seen = Observation['seen'] & { readonly total: number }
 
 /** How each parent does on its minibatches; one that comes twice is asked once. The reference context is beside them if the run wants that. */
-function* lookAt({ plan, options }: View, tasks: readonly Task[]): Ask<readonly Seen[]> {
-  const keys = tasks.map(({ parent, ids }) => [parent.id, ...ids].join('\n'))
+function* lookAt({ plan, options }: View, all: readonly Minibatch[]): Ask<readonly Seen[]> {
+  const keys = all.map(({ parent, ids }) => [parent.id, ...ids].join('\n'))
   const different = [...new Set(keys)]
   const looks = yield* together([
     ...different.map((key) => {
-      const { parent, ids } = tasks[keys.indexOf(key)]!
+      const { parent, ids } = all[keys.indexOf(key)]!
       return evaluate('batch', parent.context, ids)
     }),
     ...(options.reference ? [evaluate('reference', options.context, [...new Set(plan.batch)])] : []),
