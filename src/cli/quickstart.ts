@@ -27,7 +27,7 @@ import { type Meta, type Place, placeOf, type StoreFlags } from './runs-in.ts'
 import { table } from './table.ts'
 import { type CommonFlags, safe, type Terminal, terminal } from './terminal.ts'
 import { progress } from './train.ts'
-import { clock, count, many } from './words.ts'
+import { clock, count, many, wholeNumber } from './words.ts'
 
 /** The flags of `lamarck quickstart`. */
 export interface QuickstartFlags extends CommonFlags, StoreFlags {
@@ -79,9 +79,7 @@ function sizesOf({ quick, steps, companies, rounds }: QuickstartFlags): Quicksta
   const base = quick ? quickSizes : wholeSizes
   const sizes = { steps: steps ?? base.steps, companies: companies ?? base.companies, rounds: rounds ?? base.rounds }
   for (const [name, value] of Object.entries(sizes)) {
-    const least = name === 'companies' ? 2 : 1
-    if (!(Number.isInteger(value) && value >= least))
-      throw new ConfigError(`${name} is ${value}: give a whole number from ${least}`)
+    wholeNumber(name, value, name === 'companies' ? 2 : 1)
     if (name === 'companies' && value > mostCompanies)
       throw new ConfigError(`companies is ${value}: give ${mostCompanies} at most`)
   }

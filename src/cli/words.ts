@@ -30,8 +30,8 @@ export function within(mean: number, [low, high]: Interval): string {
   return `${percent(mean)} (${(100 * low).toFixed(1)} to ${(100 * high).toFixed(1)})`
 }
 
-/** @throws {ConfigError} naming the flag, unless it is 1, 2, 3, … */
-export function wholeNumber(flag: string, value: number): number {
-  if (Number.isInteger(value) && value >= 1) return value
-  throw new ConfigError(`${flag} is ${value}: give a whole number from 1`)
+/** @throws {ConfigError} naming the flag, unless it is a whole number from `least`. */
+export function wholeNumber(flag: string, value: number, least = 1): number {
+  if (Number.isInteger(value) && value >= least) return value
+  throw new ConfigError(`${flag} is ${value}: give a whole number from ${least}`)
 }
