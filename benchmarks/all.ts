@@ -67,8 +67,8 @@ function section(name: string): string {
   return `## ${titles[name]}\n\n${about}\n\n\`node benchmarks/${name}.ts\` · ${when}\n\n${printed(stdout)}`
 }
 
-/** Tables as they are, other lines as they were printed. */
+/** Tables, and headings with tables below, as they are; other lines as they were printed. */
 function printed(stdout: string): string {
-  const table = stdout.startsWith('|')
-  return table ? stdout.trim() : `\`\`\`\n${stdout.trim()}\n\`\`\``
+  const isMarkdown = /^(?:\||### )/.test(stdout)
+  return isMarkdown ? stdout.trim() : `\`\`\`\n${stdout.trim()}\n\`\`\``
 }

@@ -3,10 +3,10 @@
 // Usage: node benchmarks/finch-one-edit.ts POLICY [COMPANIES]    POLICY is a checkpoint of lamarck train
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
+import { finchCaption } from '../src/bench/finch-suite.ts'
 import { contextText } from '../src/core/context.ts'
 import type { Writer } from '../src/core/evolver.ts'
 import { type Model, noUsage } from '../src/core/model.ts'
-import type { Observation } from '../src/core/observation.ts'
 import { mean } from '../src/core/score.ts'
 import { meanInterval } from '../src/core/statistics.ts'
 import { finchWriter } from '../src/recipes/finch.ts'
@@ -16,8 +16,8 @@ import { endsOf, growAll, sharesOf } from '../src/recipes/train-finch.ts'
 import { type Company, createCompany } from '../src/tasks/finch/company.ts'
 import { finchHash } from '../src/tasks/finch/hash.ts'
 import { finch } from '../src/tasks/finch/parameters.ts'
-import { seenWords } from '../src/tasks/finch/policy-prompt.ts'
 import { companiesIn } from '../src/tasks/finch/sets.ts'
+import { type Picks, written } from './copier.ts'
 
 const [, , checkpoint, size = '32'] = process.argv
 const count = Number(size)
@@ -29,23 +29,15 @@ const rounds = 25
 const { write: _, ...reader } = finchWriter()
 
 /** Scripted editors, by which words of the batch they write. */
-const editors = {
+const editors: Readonly<Record<string, Picks>> = {
   'every word of the batch': () => true,
-  'words that were taken wrong': ({ isWrong }: { readonly isWrong: boolean }) => isWrong,
-} as const
-type Picks = (typeof editors)[keyof typeof editors]
-
-function textOf(o: Observation, picks: Picks): string {
-  const lines = seenWords(o.seen.rollouts)
-    .filter(picks)
-    .map(({ word, meaning }) => `${word}: ${meaning}\n`)
-  return `<prompt>\n${lines.join('')}</prompt>`
+  'words that were taken wrong': ({ isWrong }) => isWrong,
 }
 
 /** An editor as a policy: its prompt is what it will answer. */
 function scripted(picks: Picks): { readonly writer: Writer; readonly policy: Model } {
   return {
-    writer: { ...reader, write: (o) => [{ role: 'user', content: textOf(o, picks) }] },
+    writer: { ...reader, write: (o) => [{ role: 'user', content: written(o, picks) }] },
     policy: {
       name: 'simulated:finch-script',
       sample: async ([message]) => [{ text: message!.content, finish: 'stop', usage: noUsage }], // the writer's one message
@@ -56,7 +48,7 @@ function scripted(picks: Picks): { readonly writer: Writer; readonly policy: Mod
 /** Change of the expected holdout score by one edit of each state of a tree, by how full the context is. */
 function earnedIn(tree: FinchTree, picks: Picks): ReadonlyMap<string, readonly number[]> {
   const earned = tree.asked.map(({ observation: o }) => {
-    const edit = reader.read(textOf(o, picks), o)
+    const edit = reader.read(written(o, picks), o)
     const score = (notes: string): number => holdoutScore(tree.company, notes, { reward: 'expected', seed })
     const before = contextText(o.node.context)
     const after = edit.kind === 'edit' ? score(String(edit.context.notes)) : undefined
@@ -110,20 +102,19 @@ async function roads(): Promise<readonly (readonly string[])[]> {
   )
 }
 
-const caption = 'in Finch (simulated)'
 const result = {
-  title: `What one edit earns, and where it leads, ${caption}`,
+  title: `What one edit earns, and where it leads, ${finchCaption}`,
   command: `node benchmarks/finch-one-edit.ts POLICY ${count}`,
   finch: finchHash(),
   tables: [
     {
       caption: `Points of expected holdout score that one edit of a scripted editor earns, in the contexts that trees of a trained policy chose to edit, a mean over ${count} training companies [95 %]. An edit that earns less than nothing is what a reward of one step teaches not to write:`,
-      columns: [caption, ...Object.keys(editors)],
+      columns: [finchCaption, ...Object.keys(editors)],
       rows: await oneEdit(),
     },
     {
       caption: `The same editors in the tree, as shares of the way to the perfect editor after so many edits, ${count} companies of the set report, the best by a sampled holdout. What one edit earns and what many lead to are not the same order:`,
-      columns: [caption, ...marks.map((m) => `after ${m}`)],
+      columns: [finchCaption, ...marks.map((m) => `after ${m}`)],
       rows: await roads(),
     },
   ],

@@ -131,8 +131,11 @@ function earlier(): FinchTraining | undefined {
   return isOurs ? record : undefined
 }
 
-function isSame(a: Evaluation, b: Evaluation): boolean {
-  const parts = (e: Evaluation): string => JSON.stringify([e.policy, e.seed, e.actor, e.search, e.rounds.length])
+/** What an evaluation is of. */
+type Subject = Pick<Evaluation, 'policy' | 'seed' | 'actor' | 'search' | 'rounds'>
+
+function isSame(a: Subject, b: Subject): boolean {
+  const parts = (s: Subject): string => JSON.stringify([s.policy, s.seed, s.actor, s.search, s.rounds.length])
   return parts(a) === parts(b)
 }
 
@@ -157,13 +160,14 @@ function trainingIn(at: string): Training {
 }
 
 /** An advantage, and what else is not the recipe's. */
-function armOf({ advantage, reward, order, entropy, refresh, writer }: TrainFinchSettings): string {
+function armOf({ advantage, reward, order, entropy, refresh, lag, writer }: TrainFinchSettings): string {
   return [
     advantage,
     ...(reward === 'sampled' ? ['sampled reward'] : []),
     ...(order === 'random' ? [] : [`${order} first`]),
     ...(entropy > 0 ? [`entropy ${entropy}`] : []),
     ...(refresh > 0 ? [`trees again every ${refresh}`] : []),
+    ...(lag === 1 ? ['one step off'] : []),
     ...(writer === 'rewrite' ? ['whole rewrites'] : []),
   ].join(', ')
 }
@@ -197,9 +201,8 @@ interface Wanted {
 
 async function evaluate({ policy, checkpoint, seed, writer = 'lines', actor, selection, rounds = 25 }: Wanted): Promise<void> {
   const search = nameOf(selection)
-  const known = had?.evaluations.find((e) =>
-    isSame(e, { policy, seed, actor, search, rounds: rounds === long ? Array(long) : marks, shares: [], invalid: 0 }),
-  )
+  const at = rounds === long ? Array.from({ length: long }, (_, i) => i + 1) : marks
+  const known = had?.evaluations.find((e) => isSame(e, { policy, seed, actor, search, rounds: at }))
   if (known && !isHere(policy)) {
     evaluations.push(known)
     return
@@ -209,7 +212,6 @@ async function evaluate({ policy, checkpoint, seed, writer = 'lines', actor, sel
     const options = { rounds, seed: 1000 + seed, reward: 'sampled', writer, selection, actor } as const
     const trees = await growAll(companies, await engine.policy(), options)
     const curves = sharesOf(trees, ends[actor]!, rounds)
-    const at = rounds === long ? Array.from({ length: long }, (_, i) => i + 1) : marks
     const shares =
       rounds === long ? [at.map((r) => round4(mean(curves.map((c) => c[r]!))))] : curves.map((c) => at.map((r) => round4(c[r]!)))
     return { rounds: at, shares, invalid: round4(mean(trees.map((t) => t.invalid)) / rounds) }

@@ -1,8 +1,8 @@
-// What one step off the policy saves and what it costs, beside on-policy training by the same recipe. First the clock: a server of the Tinker API
-// on loopback whose commands take as long as they are told (draws 400 ms, a pass 300, a step of Adam 50), once one after the other as SkyRL
-// does them and once side by side (waiting in its queue counts), rewards from a model that takes 50 ms a call, 16 calls at once; the shares overlap. Then what is learned, in
-// Finch (simulated): 100 steps of the embedded engine by the default recipe, one thread, one seed each, and how well each evolves the
-// development companies (share of the way, mean of five rounds). Not shown: other seeds, and a real model.
+// What one step off the policy saves and what it costs, beside on-policy training by the same recipe. First the clock: a server of the Tinker
+// API on loopback whose commands take as long as they are told (draws 400 ms, a pass 300, a step of Adam 50), once one after the other as
+// SkyRL does them and once side by side (waiting in its queue counts), rewards from a model that takes 50 ms a call, 16 calls at once; the
+// shares overlap. Then what is learned, in Finch (simulated): 100 steps of the embedded engine by the default recipe, one thread, one seed
+// each, and how well each evolves the development companies (share of the way, mean of five rounds). Not shown: other seeds, and a real model.
 // Run: node benchmarks/one-step-off.ts [STEPS OF FINCH]
 import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
@@ -26,7 +26,7 @@ import { head, row } from './table.ts'
 const lags = [0, 1] as const
 const named = ['on-policy', 'one step off'] as const
 const takes = { sample: 400, forward_backward: 300, optim_step: 50 } // ms
-const atAll = 50 // ms a call
+const answering = 50 // ms a call
 const steps = 24
 
 const problems = (prefix: string, n: number): readonly Example[] =>
@@ -57,10 +57,10 @@ const writer: Writer = {
   read: (completion) => ({ kind: 'edit', context: { text: completion }, completion }),
 }
 
-const action = (takes: number): Model => ({
+const action = (pause: number): Model => ({
   name: 'action',
   async sample() {
-    if (takes > 0) await sleep(takes)
+    if (pause > 0) await sleep(pause)
     return [{ text: 'wrong', finish: 'stop', usage: noUsage }]
   },
 })
@@ -87,7 +87,7 @@ async function clock(isHosted: boolean, lag: 0 | 1): Promise<Clock> {
   }
   for await (const _ of collect(ports, { policy }));
   const timed: Clock[] = []
-  for await (const fact of trainLlm({ ...ports, action: action(atAll) }, { engine, lag, maxSteps: steps }))
+  for await (const fact of trainLlm({ ...ports, action: action(answering) }, { engine, lag, maxSteps: steps }))
     if (fact.kind === 'timed') timed.push(fact)
   rmSync(folder, { recursive: true })
   const of = (name: keyof Clock): number => mean(timed.map((fact) => fact[name]))

@@ -2,7 +2,7 @@
 // weights (quantised, in this process) answer problems with them, the change in score is the reward, and the server learns. The code is that of
 // `lamarck train collect` and `run`; only the recipe and the prompt are of this file. Writes its figures into docs/measured.md, bad ones too.
 // It shows that a step is made and what it takes; two steps of 16 edits teach nothing.
-// Usage: LAMARCK_GGUF=$(npm run -s fetch-smollm2) node benchmarks/real/lse-step.ts    Installs SkyRL once; it took fifteen minutes of a core with other work.
+// Usage: LAMARCK_GGUF=$(npm run -s fetch-smollm2) node benchmarks/real/lse-step.ts    Installs SkyRL once.
 import { mkdtempSync, rmSync } from 'node:fs'
 import { cpus, tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
