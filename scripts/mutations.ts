@@ -224,7 +224,15 @@ export const mutants: readonly Mutant[] = [
     find: 'o.lag === 1 && !isLook ?',
     replace: 'o.lag === 1 && step !== steps ?',
     test: 'src/train/train.test.ts',
-    name: 'with a lag of 1, killed after any fact and resumed, it brings the same facts and pays for the same edits',
+    name: 'killed after any fact and resumed, it draws the same edits, and trees that were grown again are those of the policy of then: lag 1',
+  },
+  {
+    breaks: 'trainer: what was begun ahead ends with the training',
+    file: 'src/train/train.ts',
+    find: '    await ahead?.left()\n',
+    replace: '',
+    test: 'src/train/train.test.ts',
+    name: 'left with a lag of 1, nothing of it goes on',
   },
   {
     breaks: 'trainer: with a lag of 1 the next edits are drawn before the step is trained',
@@ -280,7 +288,7 @@ export const mutants: readonly Mutant[] = [
     find: '  if (isOld) await engine.load(then.checkpoint)\n',
     replace: '',
     test: 'src/train/train.test.ts',
-    name: 'killed after any fact and resumed, trees that were grown again are those of the policy of then',
+    name: 'killed after any fact and resumed, it draws the same edits, and trees that were grown again are those of the policy of then: lag 0',
   },
   {
     breaks: 'trainer: a resumed training goes on with the weights of its last look',

@@ -247,23 +247,6 @@ test('with a lag of 1, a step trains while the edits of the next are drawn and r
   expect(facts.at(-1)).toMatchObject({ kind: 'ended', why: 'done' })
 })
 
-test('with a lag of 1, killed after any fact and resumed, it brings the same facts and pays for the same edits', async () => {
-  const o = { ...off, every: 5, maxSteps: 18, refresh: 7 }
-  const whole = toyEngine()
-  const facts = await all(train(o, ports(whole, { grow: telling })))
-  for (let cut = 3; cut < facts.length; cut++) {
-    const engine = toyEngine()
-    const first: TrainFact[] = []
-    for await (const fact of train(o, ports(engine, { grow: telling }))) {
-      first.push(fact)
-      if (first.length === cut) break
-    }
-    const kept = first.slice(0, first.findLastIndex((f) => f.kind === 'looked') + 1)
-    expect([...kept, ...(await all(train(o, ports(engine, { grow: telling }), kept)))]).toEqual(facts)
-    expect([...engine.logits]).toEqual([...whole.logits])
-  }
-})
-
 test('left with a lag of 1, nothing of it goes on', async () => {
   let open = 0
   const score: TrainPorts['score'] = async (context) => {
@@ -298,22 +281,25 @@ test('with refresh the trees are grown again by the policy as it is, after a loo
   expect(means[2]).toBeGreaterThan(means[0]!)
 })
 
-test('killed after any fact and resumed, trees that were grown again are those of the policy of then', async () => {
-  const o = { ...options, every: 5, maxSteps: 18, refresh: 7 }
-  const whole = toyEngine()
-  const facts = await all(train(o, ports(whole, { grow: telling })))
-  for (let cut = 3; cut < facts.length; cut++) {
-    const engine = toyEngine()
-    const first: TrainFact[] = []
-    for await (const fact of train(o, ports(engine, { grow: telling }))) {
-      first.push(fact)
-      if (first.length === cut) break
+test.each([0, 1] as const)(
+  'killed after any fact and resumed, it draws the same edits, and trees that were grown again are those of the policy of then: lag %i',
+  async (lag) => {
+    const o = { ...options, lag, every: 5, maxSteps: 18, refresh: 7 }
+    const whole = toyEngine()
+    const facts = await all(train(o, ports(whole, { grow: telling })))
+    for (let cut = 3; cut < facts.length; cut++) {
+      const engine = toyEngine()
+      const first: TrainFact[] = []
+      for await (const fact of train(o, ports(engine, { grow: telling }))) {
+        first.push(fact)
+        if (first.length === cut) break
+      }
+      const kept = first.slice(0, first.findLastIndex((f) => f.kind === 'looked') + 1)
+      expect([...kept, ...(await all(train(o, ports(engine, { grow: telling }), kept)))]).toEqual(facts)
+      expect([...engine.logits]).toEqual([...whole.logits])
     }
-    const kept = first.slice(0, first.findLastIndex((f) => f.kind === 'looked') + 1)
-    expect([...kept, ...(await all(train(o, ports(engine, { grow: telling }), kept)))]).toEqual(facts)
-    expect([...engine.logits]).toEqual([...whole.logits])
-  }
-})
+  },
+)
 
 test('grown again with too few states, it ends with the best checkpoint', async () => {
   const grow: TrainPorts['grow'] = async (_, step) => [step === 0 ? eight : tree([0.5, 0.5, 0.5])]
