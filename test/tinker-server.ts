@@ -1,6 +1,5 @@
 // A server of the Tinker API on loopback, with the manners of SkyRL on JAX, its traps included, or of the hosted service; and it breaks on demand.
 // Its model predicts a token from the one before and from its place: enough to learn a sentence by heart, with gradients by hand.
-
 import { createServer, type IncomingMessage, type ServerResponse } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
@@ -65,8 +64,8 @@ export interface TinkerServer extends AsyncDisposable {
 }
 
 const vocabulary = 96
-/** ms */
-const tick = 20
+/** Between two looks of SkyRL for work. */
+const tick = 20 // ms
 const places = 64
 /** Weights: a row for each token before, then one for each place. */
 const size = (vocabulary + places) * vocabulary
@@ -134,10 +133,10 @@ export async function tinkerServer(options: TinkerServerOptions = {}): Promise<T
   const refusals: { kind: string; detail: string }[] = []
   let isPoisoned = false
   let ids = 0
-  /** When the result of a request is there, when the machine is free, and the draws that it begins with next. */
+  /** When the result of a request is there. */
   const ready = new Map<string, number>()
-  let free = 0
-  let draws = { from: 0, to: 0 }
+  let free = 0 // when the machine is
+  let draws = { from: 0, to: 0 } // the last ones that it was given
   const doneAt = (kind: string): number => {
     const now = performance.now()
     const took = options.takes?.[kind] ?? 0

@@ -6,10 +6,10 @@ import { basename, join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { installSkyrl } from './install.ts'
 
-/** Its other needs are there. */
+/** Reads a GGUF file; what it needs came with SkyRL. */
 const reader = 'gguf==0.19.0'
 
-/** Gives back what is there, or takes half a minute. */
+/** The folder of a GGUF file's model; made if it is not there. */
 export function modelFolder(file: string): string {
   const { python, folder } = installSkyrl()
   const at = join(folder, basename(file, '.gguf'))

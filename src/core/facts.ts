@@ -54,7 +54,7 @@ export interface Plan {
   readonly from: readonly number[]
   readonly batch: readonly string[]
   readonly part?: string
-  /** Of each of `from`, where several are edited. */
+  /** The part of each of `from`, where several are edited; the first is `part`. */
   readonly parts?: readonly string[]
   readonly hint?: string
   /** A context written by hand, for kind `score`, or made of those of `from`. */

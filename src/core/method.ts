@@ -63,8 +63,9 @@ export interface View {
   /** The nodes of `plan.from`. */
   readonly from: readonly Node[]
   readonly best: Node | undefined
-  /** How the first of `from` came about, and each of them. */
+  /** How the first of `from` came about. */
   readonly history: Observation['history']
+  /** How each of `from` came about. */
   readonly histories: readonly Observation['history'][]
   readonly earlier: Observation['earlier']
   /** All edits settled before this round was planned, by the node they were made of. */

@@ -180,9 +180,11 @@ export type TrainLlmFact =
   /** How long a step took, in seconds, and how much of that time something was being drawn, scored or trained; they overlap. */
   | ({ readonly kind: 'timed'; readonly step: number; readonly tokensPerSecond: number } & Shares)
 
+/** What is trained, and how far; the rest is the recipe's. */
 export interface TrainLlmOptions {
   readonly engine: Engine
   readonly maxSteps?: number
+  /** As the trainer's; default 0. */
   readonly lag?: 0 | 1
   /** Goes on from the look after this step, or the last before it: where a later checkpoint can't be loaded. Default: the last. */
   readonly from?: number

@@ -1,5 +1,5 @@
 // The policy as a model: messages in, completions with their tokens out. Calls of one turn of the event loop are drawn together, and so are
-// those that come while every thread draws, up to a full batch: it takes a few times as long as one call.
+// those that come while every thread draws, up to a full batch, which takes far less than its calls one by one.
 import { EngineError, ModelError } from '../../core/errors.ts'
 import type { Message, Model, Params, TokenCompletion } from '../../core/model.ts'
 import { noUsage } from '../../core/model.ts'
