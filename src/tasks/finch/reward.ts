@@ -2,7 +2,7 @@
 // Both judge by rows that SQL really gave.
 import type { Observation } from '../../core/observation.ts'
 import { rng, seedOf, shuffle } from '../../core/rng.ts'
-import { type Rollout, scoreOf } from '../../core/score.ts'
+import { mean, type Rollout, scoreOf } from '../../core/score.ts'
 import { answerText, chances, type Reading, readAll } from './actor.ts'
 import type { Company, Problem, ProblemSplit } from './company.ts'
 import { readNotes } from './notes.ts'
@@ -23,10 +23,7 @@ const indexOf = new Map(fragments.map((fragment, i) => [fragment, i]))
 
 /** Mean over the problems of the probability that the actor's SQL gives the gold's rows, in [0, 1]. */
 export function expectedScore(company: Company, notes: string, options: RewardOptions = {}): number {
-  const all = rightChances(company, notes, { ...options, problems: company.problems(options.split ?? 'holdout') })
-  let sum = 0
-  for (const chance of all) sum += chance
-  return sum / all.length
+  return mean(rightChances(company, notes, { ...options, problems: company.problems(options.split ?? 'holdout') }))
 }
 
 export interface ChanceOptions extends Omit<RewardOptions, 'split'> {
