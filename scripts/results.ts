@@ -89,6 +89,7 @@ function training(record: FinchTraining): string {
     `### Against the aims, ${caption}`,
     `Trained: ${top.name}, learning rate ${top.trainings[0]!.settings.learningRate}, ${count(top.trainings.length, 'training')}, of the arms with as many the one with the best mean on development companies. Tree with c = 0.1.`,
     aims(record, top),
+    'How far a reward of one step can lead at all is below: what one edit earns, and where it leads.',
     `### All arms, ${caption}`,
     allArms(record, arms),
     claims(record, arms, top),
