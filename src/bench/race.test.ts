@@ -2,6 +2,7 @@ import { expect, test } from 'vitest'
 import { BadAnswer } from '../core/errors.ts'
 import type { Completion, Model } from '../core/model.ts'
 import { rng } from '../core/rng.ts'
+import type { Store } from '../core/store.ts'
 import { chat } from '../core/task.ts'
 import { memoryStore } from '../stores/memory.ts'
 import { chatTask } from '../tasks/chat.ts'
@@ -98,6 +99,42 @@ test('short runs are the same runs, kept without their journal', async () => {
   const again = await race(toySuite(model, { isShort: true }), options({ store: short }))
   expect(model.calls).toBe(calls)
   expect(again.map((r) => r.cost)).toEqual(others.map((r) => r.cost))
+})
+
+test('killed at any moment while a short run is copied into its store, the same race goes on and ends with the same runs', async () => {
+  const suite = (): Suite => toySuite(toyModel(), { isShort: true })
+  const whole = memoryStore()
+  const due = await race(suite(), options({ store: whole, seeds: [1] }))
+  for (const dies of ['create', 'measure', 'append'] as const) {
+    const store = memoryStore()
+    const dead = new Error('killed')
+    let lives = true
+    const killed: Store = {
+      ...store,
+      async create(row) {
+        if (!lives) throw dead
+        await store.create(row)
+        if (dies === 'create') lives = false
+      },
+      async measure(run, measured) {
+        if (!lives) throw dead
+        await store.measure(run, measured)
+        if (dies === 'measure') lives = false
+      },
+      async append(run, facts, expected) {
+        if (!lives) throw dead
+        await store.append(run, facts, expected)
+        if (dies === 'append') lives = false
+      },
+    }
+    await expect(race(suite(), options({ store: killed, seeds: [1], parallel: 1 }))).rejects.toThrow('killed')
+    const rans = await race(suite(), options({ store, seeds: [1] }))
+    expect(rans.map(({ seconds: _, ...ran }) => ran)).toEqual(due.map(({ seconds: _, ...ran }) => ran))
+    for (const { run } of rans) {
+      expect(await store.facts(run)).toEqual(await whole.facts(run))
+      expect(await store.measured(run)).toBeDefined()
+    }
+  }
 })
 
 test('without a limit all get the calls that so many rounds of LSE take', async () => {

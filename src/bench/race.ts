@@ -3,7 +3,7 @@
 import pLimit from 'p-limit'
 import { addCost, type Budget, type Cost, noCost } from '../core/budget.ts'
 import type { Context } from '../core/context.ts'
-import { ConfigError } from '../core/errors.ts'
+import { ConfigError, StoreError } from '../core/errors.ts'
 import type { Fact } from '../core/facts.ts'
 import type { Store } from '../core/store.ts'
 import { estimate } from '../estimate.ts'
@@ -166,10 +166,15 @@ async function copyRun(
   to: Store,
   { id, meta, facts }: { readonly id: string; readonly meta: string; readonly facts: readonly Fact[] },
 ): Promise<void> {
-  await to.create({ id, meta, createdAt: Date.now() })
-  await to.append(id, facts, 0)
+  try {
+    await to.create({ id, meta, createdAt: Date.now() })
+  } catch (error) {
+    // Whoever was killed while it copied left the name without facts.
+    if (!(error instanceof StoreError) || (await to.facts(id)).length > 0) throw error
+  }
   const measured = await from.measured(id)
   if (measured !== undefined) await to.measure(id, measured)
+  await to.append(id, facts, 0) // last: where there are facts, there is all
 }
 
 function ranOf(who: Pick<Ran, 'entrant' | 'track' | 'seed'>, report: Report, { curve, cost }: Pick<Ran, 'curve' | 'cost'>): Ran {
