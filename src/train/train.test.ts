@@ -265,6 +265,30 @@ const telling: TrainPorts['grow'] = async (policy, step) => {
   return [tree(drawn.map(({ text }) => worth[/<prompt>(.*)</.exec(text)?.[1] ?? ''] ?? 0))]
 }
 
+test.each([0, 1] as const)('a reward that fails ends it, and nothing goes on behind it; lag %i', async (lag) => {
+  let asked = 0
+  let open = 0
+  const score = async (): Promise<number> => {
+    open++
+    if (++asked === 5) throw new Error('the provider broke')
+    await new Promise((done) => setTimeout(done, 10))
+    open--
+    return 0.5
+  }
+  const ports: TrainPorts = { engine: toyEngine(), writer, grow: async () => [eight], score, dev: async () => 0 }
+  await expect(Array.fromAsync(train({ ...options, lag }, ports))).rejects.toThrow('the provider broke')
+  expect(open).toBe(1) // the one that broke
+  const before = asked
+  await new Promise((done) => setTimeout(done, 30))
+  expect(asked).toBe(before)
+})
+
+test.each([2, -1, Number.NaN])('a lag of %d is refused before anything is drawn', async (lag) => {
+  const ports: TrainPorts = { engine: toyEngine(), writer, grow: async () => [eight], score: async () => 0, dev: async () => 0 }
+  await expect(Array.fromAsync(train({ ...options, lag: lag as 0 | 1 }, ports))).rejects.toThrow(/a lag of .*: give 0 or 1/)
+  expect(ports.engine).toMatchObject({ saves: 0 })
+})
+
 test('with refresh the trees are grown again by the policy as it is, after a look', async () => {
   const facts = await all(train({ ...options, maxSteps: 12, refresh: 4 }, ports(toyEngine(), { grow: telling })))
   expect(facts.flatMap((f) => (f.kind === 'grown' || f.kind === 'looked' ? `${f.kind} ${f.step}` : []))).toEqual([

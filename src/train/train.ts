@@ -102,13 +102,14 @@ export type TrainFact =
 export async function* train(o: TrainOptions, ports: TrainPorts, past: readonly TrainFact[] = []): AsyncGenerator<TrainFact> {
   const { loss = { kind: 'ppo', low: 0.2, high: 0.2 }, hopeless = 10, refresh = Number.POSITIVE_INFINITY } = o
   const { engine, signal } = ports
+  if (o.lag !== undefined && o.lag !== 0 && o.lag !== 1) throw new ConfigError(`a lag of ${o.lag} steps: give 0 or 1`)
   const looks = past.filter((f) => f.kind === 'looked')
   const last = looks.at(-1)
   let best = looks.findLast((f) => f.isBest)
   let lost = last ? lostSteps(past, last.step) : 0
   let steps = past.findLast((f) => f.kind === 'began')?.steps
   let pool: Pool | undefined
-  let ahead: Batch | undefined
+  let [batch, ahead]: (Batch | undefined)[] = []
   try {
     if (last) await engine.load(last.checkpoint)
     if (steps === undefined) {
@@ -132,7 +133,7 @@ export async function* train(o: TrainOptions, ports: TrainPorts, past: readonly 
       const begun = async (at: number, lag: 0 | 1): Promise<Batch> =>
         batchOf(statesAt(at, here, o), { o, ports, step: at, lag, policy: await engine.policy() })
       const isLook = step % o.every === 0 || step % refresh === 0 || step === steps
-      const batch = ahead ?? (await begun(step, 0))
+      batch = ahead ?? (await begun(step, 0))
       ahead = o.lag === 1 && !isLook ? await begun(step + 1, 1) : undefined
       const taken = await batch.taken
       const gathered = await engine.forwardBackward(groupsOf(taken, o), loss)
@@ -151,7 +152,7 @@ export async function* train(o: TrainOptions, ports: TrainPorts, past: readonly 
     yield { kind: 'ended', why: 'not finite', detail: error.message, best: picked(best) }
     return
   } finally {
-    await ahead?.left()
+    await Promise.all([batch?.left(), ahead?.left()])
   }
   yield { kind: 'ended', why: 'done', best: picked(best) }
 }
