@@ -58,13 +58,16 @@ export async function finchSuite(options: FinchSuiteOptions): Promise<Suite> {
   const { arms, policies, beside = [], evolver: llm, baseUrl, companies, actor = 'finch-actor', variant } = options
   await using engines = new AsyncDisposableStack()
   let engine: JaxEngine | undefined // one thread for all policies: while it draws, calls gather
+  const weights = new Map<string, string>()
   const policyOf = async (checkpoint: string): Promise<Model> => {
     engine ??= engines.use(await finchEngine({ workers: 1 }))
-    return engine.policyAt(checkpoint).catch((cause: unknown) => {
+    const model = await engine.policyAt(checkpoint).catch((cause: unknown) => {
       throw cause instanceof EngineError
         ? new ConfigError(`${cause.message}; give a file that lamarck train made`, { cause })
         : cause
     })
+    weights.set(checkpoint, model.name)
+    return model
   }
   const untrained = { name: 'untrained', checkpoint: warmStartFile }
   const entrants: Entrant[] = []
@@ -122,7 +125,7 @@ export async function finchSuite(options: FinchSuiteOptions): Promise<Suite> {
       set: 'report',
       companies,
       actor,
-      ...(llm === undefined ? { policies: [untrained, ...policies, ...beside].map(nameOnly) } : { evolver: nameOf(llm) }),
+      ...(llm === undefined ? { policies: [untrained, ...policies, ...beside].map((policy) => nameOnly(policy, weights)) } : { evolver: nameOf(llm) }),
     },
     [Symbol.asyncDispose]: () => kept.disposeAsync(),
   }
@@ -148,9 +151,13 @@ function labelOf(name: string): string {
   return plain.includes(name.split(/[ ,]/)[0]!) ? name : `${name} (search)`
 }
 
-/** A checkpoint's folder is of this machine; its name says how it was trained. */
-function nameOnly({ name, checkpoint }: { readonly name: string; readonly checkpoint: string }): string {
-  return `${name}: ${checkpoint === warmStartFile ? 'the warm start' : checkpoint.split(/[\\/]/).slice(-2).join('/')}`
+/** A checkpoint's folder is of this machine; its name says how it was trained, and its weights which one it is. */
+function nameOnly(
+  { name, checkpoint }: { readonly name: string; readonly checkpoint: string },
+  weights: ReadonlyMap<string, string>,
+): string {
+  if (checkpoint === warmStartFile) return `${name}: the warm start`
+  return `${name}: ${checkpoint.split(/[\\/]/).slice(-2).join('/')} ${weights.get(checkpoint) ?? ''}`.trim()
 }
 
 async function opened(of: ReturnType<typeof companiesIn>[number], actor: ActorName): Promise<Opened> {

@@ -1,9 +1,14 @@
-import { expect, test } from 'vitest'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { expect, onTestFinished, test } from 'vitest'
 import { BadAnswer } from '../core/errors.ts'
 import type { Completion, Model } from '../core/model.ts'
 import { rng } from '../core/rng.ts'
 import type { Store } from '../core/store.ts'
 import { chat } from '../core/task.ts'
+import { sharpen } from '../engines/jax/checkpoint.ts'
+import { warmStartFile } from '../recipes/finch-policy.ts'
 import { memoryStore } from '../stores/memory.ts'
 import { chatTask } from '../tasks/chat.ts'
 import { ablations, armOf } from './arms.ts'
@@ -228,4 +233,24 @@ test('in Finch all rows share one evolver a policy, the landmarks are there, and
     expect(lines[0]?.[0]).toBe('in Finch (simulated)')
   }
   expect(record.settings.finch).toMatch(/^[0-9a-f]{16}$/)
+})
+
+test('in Finch two checkpoints with one name are two policies: what was raced with the first stays, and the second races', async () => {
+  const folder = mkdtempSync(join(tmpdir(), 'lamarck-race-'))
+  onTestFinished(() => rmSync(folder, { recursive: true }))
+  const checkpoint = join(folder, 'train', 'policy.safetensors')
+  const store = memoryStore()
+  const raced = async (): Promise<readonly string[]> => {
+    const policies = [{ name: 'trained', checkpoint }]
+    await using suite = await finchSuite({ arms: [armOf('lse')], policies, companies: 1 })
+    const entrants = suite.entrants.filter(({ name }) => name === 'lse, trained')
+    return (await race({ ...suite, entrants }, options({ store, seeds: [1], budget: { calls: 330 } }))).map((r) => r.evolver)
+  }
+  await sharpen(warmStartFile, checkpoint, 0.5)
+  const first = await raced()
+  await sharpen(warmStartFile, checkpoint, 2)
+  const second = await raced()
+  expect(second).not.toEqual(first)
+  expect(await raced()).toEqual(second)
+  expect(await store.runs()).toHaveLength(2)
 })
