@@ -55,7 +55,7 @@ test('a company is the same when made again, and another with another seed', () 
   expect(c.conventions).not.toEqual(a.conventions)
 })
 
-test('a larger holdout begins as the usual one, and nothing else changes; a smaller one is refused', () => {
+test('a larger holdout begins as the usual one, and nothing else changes; a smaller or endless one is refused', () => {
   using usual = createCompany({ set: 'report', seed: 5 })
   using large = createCompany({ set: 'report', seed: 5, holdout: 200 })
   expect(large.problems('holdout')).toHaveLength(200)
@@ -64,9 +64,9 @@ test('a larger holdout begins as the usual one, and nothing else changes; a smal
   expect([large.conventions, large.notes]).toEqual([usual.conventions, usual.notes])
   const all = splits.flatMap((split) => large.problems(split))
   for (const of of ['id', 'question'] as const) expect(new Set(all.map((p) => p[of])).size).toBe(500)
-  for (const holdout of [49, 50.5, Number.NaN]) {
+  for (const holdout of [49, 50.5, Number.NaN, 1001, 1e9]) {
     expect(() => createCompany({ set: 'report', seed: 5, holdout })).toThrow(
-      `a holdout of ${holdout} problems (give a whole number from 50)`,
+      `a holdout of ${holdout} problems (give a whole number from 50 to 1000)`,
     )
   }
 })

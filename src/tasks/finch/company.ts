@@ -53,10 +53,14 @@ export interface Company extends Disposable {
   isRight(problem: Problem, meanings: readonly number[]): boolean
 }
 
-/** @throws {ConfigError} for a domain that the set does not have, or a holdout smaller than the usual one. */
+/** Problems of a holdout at most: a company has not many more questions than that. */
+const mostHoldout = 1000
+
+/** @throws {ConfigError} for a domain that the set does not have, or a holdout smaller than the usual one or too large. */
 export function createCompany({ set, seed, domain: wanted, holdout = finch.questions.holdout }: CompanyOptions): Company {
-  if (!(Number.isInteger(holdout) && holdout >= finch.questions.holdout))
-    throw new ConfigError(`finch: a holdout of ${holdout} problems (give a whole number from ${finch.questions.holdout})`)
+  const { holdout: least } = finch.questions
+  if (!(Number.isInteger(holdout) && holdout >= least && holdout <= mostHoldout))
+    throw new ConfigError(`finch: a holdout of ${holdout} problems (give a whole number from ${least} to ${mostHoldout})`)
   const domain = wanted === undefined ? pick(domainsIn(set), rng('finch', 'domain', set, seed)) : domainOf(set, wanted)
   const name = `finch:${set}:${domain.name}:${seed}`
   const db = openDatabase(domain, seed)
