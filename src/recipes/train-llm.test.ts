@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
 import type { Engine, Group } from '../core/engine.ts'
-import { ConfigError } from '../core/errors.ts'
+import { ConfigError, EngineError } from '../core/errors.ts'
 import { type Message, type Model, noUsage, type Params, type TokenCompletion } from '../core/model.ts'
 import { rng } from '../core/rng.ts'
 import { memoryStore } from '../stores/memory.ts'
@@ -185,6 +185,20 @@ test.each([0, 1] as const)(
     )
   },
 )
+
+test('a step to go on from whose checkpoint is gone takes nothing out of the record', async () => {
+  const p = ports()
+  await grown(p)
+  await all(trainLlm(p, { engine: toyEngine() }))
+  const record = (): string => readFileSync(join(p.folder, 'facts.jsonl'), 'utf8')
+  const before = record()
+  const gone: Engine = { ...toyEngine(), load: async (name) => Promise.reject(new EngineError(`${name} is gone`)) }
+  await expect(all(trainLlm(p, { engine: gone, from: 0 }))).rejects.toThrow('step-0 is gone')
+  expect(record()).toBe(before)
+  await all(trainLlm(p, { engine: toyEngine(), from: 2 }))
+  const looked = (text: string): number => text.split('\n').filter((line) => line.includes('"looked"')).length
+  expect(looked(record())).toBe(looked(before))
+})
 
 test('an edit is scored while others of its step are still drawn', async () => {
   const p = ports()

@@ -209,9 +209,12 @@ export async function* trainLlm(
   using _held = hold(folder)
   const past = kept(readLlmFacts(file), settings, from)
   const trees = await treesOf(ports)
-  replaceWhole(file, past.map((fact) => `${JSON.stringify(fact)}\n`).join(''))
   let at = 0
+  let isCut = false
   const note = <F extends TrainLlmFact>(fact: F): F => {
+    // Not before it goes on: a checkpoint that can't be loaded leaves those after it in the record.
+    if (!isCut) replaceWhole(file, past.map((old) => `${JSON.stringify(old)}\n`).join(''))
+    isCut = true
     appendFileSync(file, `${JSON.stringify(fact)}\n`)
     if (fact.kind === 'step') at = fact.step
     return fact
