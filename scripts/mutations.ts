@@ -219,6 +219,14 @@ export const mutants: readonly Mutant[] = [
     name: 'with a lag of 1 it learns too',
   },
   {
+    breaks: 'trainer: what fails leaves nothing under way behind it',
+    file: 'src/train/train.ts',
+    find: 'await Promise.all([batch?.left(), ahead?.left()])',
+    replace: 'await ahead?.left()',
+    test: 'src/train/train.test.ts',
+    name: 'a reward that fails ends it, and nothing goes on behind it; lag 0',
+  },
+  {
     breaks: 'trainer: nothing is drawn ahead over a look',
     file: 'src/train/train.ts',
     find: 'o.lag === 1 && !isLook ?',

@@ -276,7 +276,7 @@ test.each([0, 1] as const)('a reward that fails ends it, and nothing goes on beh
     return 0.5
   }
   const ports: TrainPorts = { engine: toyEngine(), writer, grow: async () => [eight], score, dev: async () => 0 }
-  await expect(Array.fromAsync(train({ ...options, lag }, ports))).rejects.toThrow('the provider broke')
+  await expect(all(train({ ...options, lag }, ports))).rejects.toThrow('the provider broke')
   expect(open).toBe(1) // the one that broke
   const before = asked
   await new Promise((done) => setTimeout(done, 30))
@@ -285,7 +285,7 @@ test.each([0, 1] as const)('a reward that fails ends it, and nothing goes on beh
 
 test.each([2, -1, Number.NaN])('a lag of %d is refused before anything is drawn', async (lag) => {
   const ports: TrainPorts = { engine: toyEngine(), writer, grow: async () => [eight], score: async () => 0, dev: async () => 0 }
-  await expect(Array.fromAsync(train({ ...options, lag: lag as 0 | 1 }, ports))).rejects.toThrow(/a lag of .*: give 0 or 1/)
+  await expect(all(train({ ...options, lag: lag as 0 | 1 }, ports))).rejects.toThrow(/a lag of .*: give 0 or 1/)
   expect(ports.engine).toMatchObject({ saves: 0 })
 })
 
