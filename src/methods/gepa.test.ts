@@ -99,6 +99,13 @@ test('proposals of a round get minibatches next to each other', () => {
   expect(minibatch(1, train, 2)).toEqual([1, 2].flatMap((i) => minibatch(i, train)))
 })
 
+test('minibatches of problems whose names hold line breaks are told apart', () => {
+  const train = ['a', 'b\nc', 'a\nb', 'c']
+  const chance = (seed: number, round: number) => ({ ...seeded(seed, round), shuffle: identity })
+  const { commands } = rounds(1, { splits: { ...three, train }, batch: 2 }, gepa({ proposals: 2, chance }))
+  expect(commands[1]).toMatchObject([{ ids: ['a', 'b\nc'] }, { ids: ['a\nb', 'c'] }])
+})
+
 // Rounds
 
 interface World {
@@ -298,6 +305,8 @@ test('what it can not work with is refused with one line', () => {
   }
   expect(refusal(() => gepa({ proposals: 0 }))).toBe('gepa: proposals is 0; give a whole number from 1')
   expect(refusal(() => gepa({ parents: 1.5 }))).toBe('gepa: parents is 1.5; give a whole number from 1')
+  for (const name of ['parents', 'proposals'])
+    expect(refusal(() => gepa({ [name]: 1e9 }))).toBe(`gepa: ${name} is 1000000000; give 1000 at most`)
   expect(refusal(() => gepa({ accept: 'better' as 'improvement_or_equal' }))).toContain('unknown accept "better"') // without types
   expect(refusal(() => gepa({ template: 'Improve <curr_param>' }))).toContain('has no <side_info>')
   expect(gepaWriter({ template: 'A <curr_param> <side_info>' }).name).not.toBe(

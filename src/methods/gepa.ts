@@ -34,7 +34,10 @@ export interface GepaOptions {
   readonly chance?: (seed: number, round: number) => Chance
 }
 
-/** The method. @throws {ConfigError} on a template without its slots, or parents or proposals below 1. */
+/** Parents a round, and edits of each, at most: all of them are under way at once. */
+const mostAtOnce = 1000
+
+/** The method. @throws {ConfigError} on a template without its slots, or parents or proposals below 1 or above 1000. */
 export function gepa({
   merge = false,
   parents = 1,
@@ -46,6 +49,7 @@ export function gepa({
 }: GepaOptions = {}): Method {
   for (const [name, value] of Object.entries({ parents, proposals })) {
     if (!Number.isInteger(value) || value < 1) throw new ConfigError(`gepa: ${name} is ${value}; give a whole number from 1`)
+    if (value > mostAtOnce) throw new ConfigError(`gepa: ${name} is ${value}; give ${mostAtOnce} at most`)
   }
   if (!rules.includes(accept)) throw new ConfigError(`gepa: unknown accept "${accept}" (have: ${rules.join(', ')})`)
   return {
@@ -204,7 +208,7 @@ type Seen = Observation['seen'] & { readonly total: number }
 
 /** How each parent does on its minibatches; one that comes twice is asked once. The reference context is beside them if the run wants that. */
 function* lookAt({ plan, options }: View, all: readonly Minibatch[]): Ask<readonly Seen[]> {
-  const keys = all.map(({ parent, ids }) => [parent.id, ...ids].join('\n'))
+  const keys = all.map(({ parent, ids }) => JSON.stringify([parent.id, ...ids])) // an id may hold anything
   const different = [...new Set(keys)]
   const looks = yield* together([
     ...different.map((key) => {
