@@ -1,7 +1,8 @@
-import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs'
+import { appendFileSync, existsSync, mkdtempSync, readFileSync, rmSync, truncateSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, expect, test } from 'vitest'
+import { ConfigError } from '../core/errors.ts'
 import { mean } from '../core/score.ts'
 import { type JaxEngine, jaxEngine } from '../engines/jax/jax-engine.ts'
 import { createCompany } from '../tasks/finch/company.ts'
@@ -50,6 +51,9 @@ test('a training that is killed and started again ends bit by bit where one in o
   for (const [i, file] of files.entries()) expect(readFileSync(at(file)).equals(whole[i]!), file).toBe(true)
   expect((await facts(engine, folder, o)).map((fact) => fact.kind)).toEqual(['ended'])
   await expect(facts(engine, folder, { ...o, learningRate: 0.5 })).rejects.toThrow('began with learningRate 0.001')
+  truncateSync(at('step-3.safetensors'), 1000)
+  await expect(facts(engine, folder, o)).rejects.toThrow(/step-3\.safetensors": .*; put it back, or give another folder$/)
+  await expect(facts(engine, folder, o)).rejects.toBeInstanceOf(ConfigError)
   rmSync(at('step-2.safetensors'))
   await expect(facts(engine, folder, o)).rejects.toThrow('step-2.safetensors is gone: put it back, or give another folder')
 }, 120_000)

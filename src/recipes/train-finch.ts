@@ -3,7 +3,7 @@
 import { appendFileSync, existsSync } from 'node:fs'
 import { join } from 'node:path'
 import { isDeepStrictEqual } from 'node:util'
-import { ConfigError } from '../core/errors.ts'
+import { ConfigError, EngineError } from '../core/errors.ts'
 import type { Model } from '../core/model.ts'
 import { mean } from '../core/score.ts'
 import type { JaxEngine } from '../engines/jax/jax-engine.ts'
@@ -103,6 +103,7 @@ export async function* trainFinch(
   using _held = hold(folder)
   const file = join(folder, 'facts.jsonl')
   const past = kept(readFacts(file), settings)
+  await loadLast(engine, past)
   replaceWhole(file, past.map(line).join(''))
   const note = <F extends TrainFinchFact>(fact: F): F => {
     appendFileSync(file, line(fact))
@@ -138,6 +139,16 @@ export async function* trainFinch(
     for (const company of companies) company[Symbol.dispose]()
     dev[Symbol.dispose]()
   }
+}
+
+/** @throws {ConfigError} if what it would go on from can't be read. */
+async function loadLast(engine: JaxEngine, past: readonly TrainFinchFact[]): Promise<void> {
+  const last = past.findLast((fact) => fact.kind === 'looked')
+  await (last && engine.load(last.checkpoint))?.catch((cause: unknown) => {
+    throw cause instanceof EngineError
+      ? new ConfigError(`${cause.message}; put it back, or give another folder`, { cause })
+      : cause
+  })
 }
 
 function trainOptions(s: TrainFinchSettings): TrainOptions {

@@ -1,5 +1,5 @@
 // A policy on disk: weights, where wanted the optimizer's state, and what it is, in one safetensors file.
-import { mkdir, open, readFile, rename } from 'node:fs/promises'
+import { mkdir, open, readFile, rename, rm } from 'node:fs/promises'
 import { dirname } from 'node:path'
 import { EngineError } from '../../core/errors.ts'
 import type { Moments } from './adam.ts'
@@ -23,7 +23,7 @@ export interface PolicyState {
 const version = '1'
 const format = 'lamarck policy'
 
-/** Writes a file, whole or not at all. Without `moments`, a third of the size, for a policy that is only used or starts anew. */
+/** Writes a file, whole or not at all (@throws {EngineError}). Without `moments`, a third of the size, for a policy that is only used or starts anew. */
 export async function writeCheckpoint(
   path: string,
   card: PolicyCard,
@@ -43,11 +43,17 @@ export async function writeCheckpoint(
     ...(moments && { step: String(moments.step) }),
   }
   const temporary = `${path}.part`
-  await mkdir(dirname(path), { recursive: true })
-  await using file = await open(temporary, 'w')
-  await file.writeFile(encodeTensors({ metadata, tensors }))
-  await file.sync()
-  await rename(temporary, path)
+  try {
+    await mkdir(dirname(path), { recursive: true })
+    await using file = await open(temporary, 'w')
+    await file.writeFile(encodeTensors({ metadata, tensors }))
+    await file.sync()
+    await rename(temporary, path)
+  } catch (cause) {
+    await rm(temporary, { force: true }).catch(() => {}) // a part of a checkpoint fills the disk and is good for nothing
+    const why = cause instanceof Error ? cause.message : String(cause)
+    throw new EngineError(`cannot write the checkpoint "${path}": ${why}; make room, or give another folder`, { cause })
+  }
 }
 
 /** @throws {EngineError} unless the file is a whole checkpoint of this version, of this shape and vocabulary. */

@@ -1,5 +1,5 @@
 import { execFileSync } from 'node:child_process'
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { existsSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, describe, expect, test } from 'vitest'
@@ -216,6 +216,18 @@ describe('the embedded engine', () => {
 })
 
 describe('a checkpoint', () => {
+  test('that cannot be written leaves no part of it, and says what to do', async () => {
+    await using engine = await open()
+    const path = join(folder, 'taken.safetensors')
+    mkdirSync(path) // a file can't take the place of a folder
+    const saved = engine.save('taken')
+    await expect(saved).rejects.toThrow(EngineError)
+    await expect(saved).rejects.toThrow(
+      /^cannot write the checkpoint ".*taken\.safetensors": .*; make room, or give another folder$/,
+    )
+    expect(existsSync(`${path}.part`)).toBe(false)
+  })
+
   test('says what it is', async () => {
     await using engine = await open()
     expect(await readPolicyCard(await engine.save('card'))).toEqual({ shape: engine.shape, pieces })
