@@ -125,7 +125,9 @@ export async function finchSuite(options: FinchSuiteOptions): Promise<Suite> {
       set: 'report',
       companies,
       actor,
-      ...(llm === undefined ? { policies: [untrained, ...policies, ...beside].map((policy) => nameOnly(policy, weights)) } : { evolver: nameOf(llm) }),
+      ...(llm === undefined
+        ? { policies: [untrained, ...policies, ...beside].map((policy) => nameOnly(policy, weights)) }
+        : { evolver: nameOf(llm) }),
     },
     [Symbol.asyncDispose]: () => kept.disposeAsync(),
   }

@@ -51,15 +51,16 @@ export interface BenchFlags
 
 /** All of them are in memory at once. */
 const mostCompanies = 1000
+/** Every run of a task is begun at once where runs are short. */
+const mostSeeds = 1000
 
 /** Races and prints the table. Resolves to the exit code. */
 export async function benchCommand(name: string, flags: BenchFlags, version: string): Promise<number> {
   const screen = terminal(flags)
   const began = Date.now()
-  for (const flag of ['seeds', 'rounds', 'companies', 'parallel', 'concurrency', 'workers'] as const)
-    wholeNumber(flag, flags[flag] ?? 1)
-  if ((flags.companies ?? 0) > mostCompanies)
-    throw new ConfigError(`companies is ${flags.companies}: give ${mostCompanies} at most`)
+  for (const flag of ['rounds', 'parallel', 'concurrency', 'workers'] as const) wholeNumber(flag, flags[flag] ?? 1)
+  wholeNumber('companies', flags.companies ?? 1, { most: mostCompanies })
+  wholeNumber('seeds', flags.seeds ?? 1, { most: mostSeeds })
   for (const file of [flags.out, flags.html]) if (typeof file === 'string') refuseUnwritable(file) // before hours have gone by
   const stop = new AbortController()
   using _ = onSignal((again) => (again ? process.exit(130) : stop.abort(new Error('interrupted'))))

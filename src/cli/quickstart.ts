@@ -79,7 +79,7 @@ function sizesOf({ quick, steps, companies, rounds }: QuickstartFlags): Quicksta
   const base = quick ? quickSizes : wholeSizes
   const sizes = { steps: steps ?? base.steps, companies: companies ?? base.companies, rounds: rounds ?? base.rounds }
   for (const [name, value] of Object.entries(sizes)) {
-    wholeNumber(name, value, name === 'companies' ? 2 : 1)
+    wholeNumber(name, value, { least: name === 'companies' ? 2 : 1 })
     if (name === 'companies' && value > mostCompanies)
       throw new ConfigError(`companies is ${value}: give ${mostCompanies} at most`)
   }

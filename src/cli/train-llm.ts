@@ -191,7 +191,7 @@ async function trained(ports: LlmPorts, flags: TrainLlmFlags): Promise<number> {
     throw new ConfigError(
       `a recipe of a language model is trained with --engine tinker, not "${name}" (lamarck train without "run" has jax)`,
     )
-  if (fromStep !== undefined) wholeNumber('fromStep', fromStep, 0)
+  if (fromStep !== undefined) wholeNumber('fromStep', fromStep, { least: 0 })
   const server = needed(url, 'where is the server of the Tinker API? --url URL (a key is read from TINKER_API_KEY)')
   const folder = needed(flags.tokenizer, `where are the model's tokenizer.json and tokenizer_config.json? --tokenizer FOLDER`)
   const { chatTokenizer } = await import('../engines/tinker/chat-tokenizer.ts')

@@ -57,6 +57,7 @@ test.each([
   [{ workers: 1_000_000 }, 'workers is 1000000: give 256 at most'],
   [{ states: 0 }, 'states is 0: give a whole number from 1'],
   [{ rollouts: 0.5 }, 'rollouts is 0.5: give a whole number from 1'],
+  [{ rollouts: 1e9 }, 'rollouts is 1000000000: give 1000 at most'],
   [{ refresh: -1 }, 'refresh is -1: give a whole number from 1'],
   [{ entropy: -0.1 }, 'entropy is -0.1: give a number from 0'],
   [{ order: 'best' }, 'unknown order "best" (have: potential, random, reversed)'],

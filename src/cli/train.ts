@@ -42,14 +42,15 @@ export interface TrainFlags extends CommonFlags {
 
 /** More threads than any machine has cores for a policy this small. */
 const mostWorkers = 256
+/** All edits of a step are in memory at once. */
+const mostRollouts = 1000
 
 /** Trains, or goes on with what is in the folder. Resolves to the exit code: 3 if no checkpoint beats the first on dev. */
 export async function trainCommand(flags: TrainFlags): Promise<number> {
   const { out: folder = join('.lamarck', 'train'), from = warmStartFile, json = false } = flags
   const { say, out, warn, paint } = terminal(flags)
   const options = optionsOf(flags)
-  const workers = count('workers', flags.workers)
-  if ((flags.workers ?? 0) > mostWorkers) throw new ConfigError(`workers is ${flags.workers}: give ${mostWorkers} at most`)
+  const workers = count('workers', flags.workers, mostWorkers)
   const stop = new AbortController()
   using _ = onSignal((again) => (again ? process.exit(130) : stop.abort(new Error('interrupted'))))
   const lines = progress()
@@ -95,7 +96,7 @@ function optionsOf(flags: TrainFlags): TrainFinchOptions {
   return {
     ...count('steps', flags.steps),
     ...count('states', flags.states),
-    ...count('rollouts', flags.rollouts),
+    ...count('rollouts', flags.rollouts, mostRollouts),
     ...count('refresh', flags.refresh),
     ...(flags.oneStepOff && { lag: 1 }),
     ...(seed !== undefined && { seed }),
@@ -170,8 +171,8 @@ function early({ why, detail = why }: Ended): string {
   return why === 'too few states' ? detail : `${detail}; train into another folder with a lower --learning-rate`
 }
 
-function count(name: string, value: number | undefined): Readonly<Record<string, number>> {
-  return value === undefined ? {} : { [name]: wholeNumber(name, value) }
+function count(name: string, value: number | undefined, most?: number): Readonly<Record<string, number>> {
+  return value === undefined ? {} : { [name]: wholeNumber(name, value, { most }) }
 }
 
 function named<T extends string>(what: string, name: string, names: readonly T[]): T {

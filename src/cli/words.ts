@@ -30,8 +30,13 @@ export function within(mean: number, [low, high]: Interval): string {
   return `${percent(mean)} (${(100 * low).toFixed(1)} to ${(100 * high).toFixed(1)})`
 }
 
-/** @throws {ConfigError} naming the flag, unless it is a whole number from `least`. */
-export function wholeNumber(flag: string, value: number, least = 1): number {
+/** @throws {ConfigError} naming the flag, unless it is a whole number from `least` to `most`. */
+export function wholeNumber(
+  flag: string,
+  value: number,
+  { least = 1, most = Number.POSITIVE_INFINITY }: { readonly least?: number; readonly most?: number | undefined } = {},
+): number {
+  if (value > most) throw new ConfigError(`${flag} is ${value}: give ${most} at most`)
   if (Number.isInteger(value) && value >= least) return value
   throw new ConfigError(`${flag} is ${value}: give a whole number from ${least}`)
 }
