@@ -188,7 +188,7 @@ async function driven({ id, given, prepared, store, facts, options, log, wishes,
     const line = lineOf(fact, mirror, isSimulated(prepared.names))
     if (line !== undefined) log.push({ kind: fact.kind, line, fact })
   }
-  if (count > 1) log.push({ kind: 'resumed', line: `resumed run ${id} after ${mirror.planned + 1} rounds` })
+  if (count > 1) log.push({ kind: 'resumed', line: `resumed run ${id} after ${mirror.editsPlanned} of ${mirror.rounds} rounds` })
   else for (const fact of facts) say(fact)
 
   const user = given.signal ?? new AbortController().signal

@@ -30,13 +30,13 @@ export async function policyNamed(
   { template, writer = 'lines' }: Settings,
 ): Promise<NamedPolicy> {
   if (template !== undefined) throw new ConfigError(`${prefix}${file} has a prompt of its own; leave the template out`)
+  if (!existsSync(file)) throw new ConfigError(`no policy file "${file}"; lamarck train makes one and says where`)
   const strange = await strangeIn(task)
   if (strange !== undefined) {
     throw new ConfigError(
       `${prefix}${file} was trained in Finch and can't read task "${task.name}": ${strange}; let a language model write the edits (such as --evolver openai:gpt-5-mini)`,
     )
   }
-  if (!existsSync(file)) throw new ConfigError(`no policy file "${file}"; lamarck train makes one and says where`)
   const { finchEngine, policyParams } = await import('./recipes/finch-policy.ts')
   const { finchWriter } = await import('./recipes/finch.ts')
   await using opened = new AsyncDisposableStack() // given back here if the file is refused

@@ -1,5 +1,5 @@
 // Best of n: eight edits of the seed, four at a time, none knowing of another. What a search has to beat.
-//   OPENAI_API_KEY=… node examples/methods/best-of-n.ts openai:gpt-5-mini
+//   OPENAI_API_KEY=… npx node examples/methods/best-of-n.ts openai:gpt-5-mini
 // In a project of your own the imports are from 'lamarck', 'lamarck/methods/lse' and 'lamarck/tasks/qa'.
 import { evolve } from '../../src/index.ts'
 import { bestOfN } from '../../src/methods/lse.ts'

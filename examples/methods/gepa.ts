@@ -1,5 +1,5 @@
 // GEPA with merges on two parts of a context: two parents at a time, two edits each.
-//   OPENAI_API_KEY=… node examples/methods/gepa.ts openai:gpt-5-mini
+//   OPENAI_API_KEY=… npx node examples/methods/gepa.ts openai:gpt-5-mini
 // In a project of your own the imports are from 'lamarck', 'lamarck/methods/gepa' and 'lamarck/tasks/qa'.
 import { evolve } from '../../src/index.ts'
 import { gepa } from '../../src/methods/gepa.ts'

@@ -1,5 +1,5 @@
 // Reflexion: after a wrong answer the model says what to do next time; the last three such lines stand in the part "memory".
-//   OPENAI_API_KEY=… node examples/methods/reflexion.ts openai:gpt-5-mini
+//   OPENAI_API_KEY=… npx node examples/methods/reflexion.ts openai:gpt-5-mini
 // In a project of your own the imports are from 'lamarck' and 'lamarck/tasks/qa'.
 import { evolve } from '../../src/index.ts'
 import { qaTask } from '../../src/tasks/qa.ts'

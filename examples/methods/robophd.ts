@@ -1,5 +1,5 @@
 // RoboPhD: contexts play matches on training problems; only what comes to lead the ratings is scored on the holdout.
-//   OPENAI_API_KEY=… node examples/methods/robophd.ts openai:gpt-5-mini
+//   OPENAI_API_KEY=… npx node examples/methods/robophd.ts openai:gpt-5-mini
 // In a project of your own the imports are from 'lamarck', 'lamarck/methods/robophd' and 'lamarck/tasks/qa'.
 import { evolve } from '../../src/index.ts'
 import { robophd } from '../../src/methods/robophd.ts'

@@ -1,5 +1,5 @@
 // TextGrad: each answer is criticised, the criticism becomes feedback on the context, and one rewrite takes it in.
-//   OPENAI_API_KEY=… node examples/methods/textgrad.ts openai:gpt-5-mini
+//   OPENAI_API_KEY=… npx node examples/methods/textgrad.ts openai:gpt-5-mini
 // In a project of your own the imports are from 'lamarck', 'lamarck/methods/textgrad' and 'lamarck/tasks/qa'.
 import { evolve } from '../../src/index.ts'
 import { textgrad } from '../../src/methods/textgrad.ts'

@@ -1,5 +1,5 @@
 // Voyager: problems that fail alike become a task, a skill is written for it, and it joins the library once it is shown to work.
-//   OPENAI_API_KEY=… node examples/methods/voyager.ts openai:gpt-5-mini
+//   OPENAI_API_KEY=… npx node examples/methods/voyager.ts openai:gpt-5-mini
 // In a project of your own the imports are from 'lamarck', 'lamarck/methods/voyager' and 'lamarck/tasks/qa'.
 import { evolve } from '../../src/index.ts'
 import { voyager } from '../../src/methods/voyager.ts'

@@ -102,6 +102,9 @@ function summary(file: string): string {
   const best = facts.findLast((fact) => fact.kind === 'looked' && fact.isBest)
   const steps = facts.findLast((fact) => fact.kind === 'step')?.step ?? 0
   const end = facts.at(-1)?.kind === 'ended' ? 'ended' : 'not ended: go on with lamarck train'
-  const dev = best?.kind === 'looked' ? `dev ${(100 * best.dev).toFixed(1)} % at step ${best.step}` : 'no checkpoint'
+  const dev =
+    best?.kind === 'looked'
+      ? `dev ${(100 * best.dev).toFixed(1)} % of the way at step ${best.step}, in Finch (simulated)`
+      : 'no checkpoint'
   return `${dirname(file)}  ${steps} steps, ${dev}, ${end}`
 }

@@ -151,7 +151,10 @@ class Shown implements Disposable {
     const { paint } = this.#screen
     const isQuick = sizes.steps < wholeSizes.steps || sizes.companies < wholeSizes.companies || sizes.rounds < wholeSizes.rounds
     return [
-      paint('bold', 'An evolver is trained by LSE, then evolves contexts of companies it never saw.'),
+      paint(
+        'bold',
+        'An evolver is trained by LSE, with the advantages of GRPO, then evolves contexts of companies it never saw.',
+      ),
       'In Finch (simulated): companies, models, answers are programs; SQL really runs.',
       ...(isQuick ? [`Smaller than the whole: ${sizesText(sizes)} (whole: ${sizesText(wholeSizes)}).`] : []),
       ...(isNew ? [] : [`Going on with what is in ${training}; --seed 2 makes another.`]),

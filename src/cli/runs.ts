@@ -33,7 +33,7 @@ export async function runsCommand(flags: RunsFlags): Promise<number> {
       rounds: state.editsPlanned,
       ...(state.best && { best: state.best.score.mean }),
       ...(state.result && { gain: state.result.gain.mean }),
-      standing: await standing(opened.store, id, state),
+      standing: await standing(opened.store, id, told),
     })
   }
   const { out } = terminal(flags)

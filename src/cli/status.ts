@@ -1,7 +1,7 @@
 // lamarck status [run]
-import type { State } from '../core/state.ts'
 import { meanInterval } from '../core/statistics.ts'
 import type { Store } from '../core/store.ts'
+import { isSimulated, type Told } from '../report.ts'
 import { findRun, holderOf, measuredOf, openRuns, type StoreFlags } from './runs-in.ts'
 import { type CommonFlags, safe, terminal } from './terminal.ts'
 import { treeLines } from './tree-text.ts'
@@ -15,7 +15,7 @@ export async function statusCommand(id: string | undefined, flags: StatusFlags):
   await using opened = await openRuns(flags)
   const { row, told } = await findRun(opened, id)
   const { state, names } = told
-  const now = await standing(opened.store, row.id, state)
+  const now = await standing(opened.store, row.id, { state, names })
   const { done, lost } = await opened.store.journal(row.id).spent()
   const measured = await measuredOf(opened.store, row.id)
   const { out, paint } = terminal(flags)
@@ -54,7 +54,8 @@ export async function statusCommand(id: string | undefined, flags: StatusFlags):
 }
 
 /** One word or two for where a run stands. */
-export async function standing(store: Store, id: string, state: State): Promise<string> {
+export async function standing(store: Store, id: string, { state, names }: Pick<Told, 'state' | 'names'>): Promise<string> {
+  if (state.result && isSimulated(names)) return 'simulated: no claim'
   if (state.result) return state.result.gain.shown ? 'improved' : 'no improvement shown'
   const holder = await holderOf(store, id)
   if (holder === undefined) return `not finished: lamarck resume ${id}`
