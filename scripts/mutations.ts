@@ -237,8 +237,8 @@ export const mutants: readonly Mutant[] = [
   {
     breaks: 'trainer: what was begun ahead ends with the training',
     file: 'src/train/train.ts',
-    find: '    await ahead?.left()\n',
-    replace: '',
+    find: 'await Promise.all([batch?.left(), ahead?.left()])',
+    replace: 'await batch?.left()',
     test: 'src/train/train.test.ts',
     name: 'left with a lag of 1, nothing of it goes on',
   },
