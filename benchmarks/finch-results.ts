@@ -62,6 +62,8 @@ export interface FinchTraining {
   readonly valid: readonly { readonly policy: string; readonly valid: number; readonly of: number }[]
 }
 
+/** The untrained policy drawn more greedily: what it comes to without learning anything. */
+const sharpened = { policy: 'untrained, drawn at temperature 0.4', temperature: 0.4 } as const
 const marks = [1, 3, 10, 25]
 const long = 200
 const [, , folder, size = '32', out = join(import.meta.dirname, 'results/finch-training.json')] = process.argv
@@ -89,6 +91,7 @@ const evaluations: Evaluation[] = []
 const valid: { policy: string; valid: number; of: number }[] = []
 const seeds = [...new Set(picked.map((t) => t.settings.seed))].sort((a, b) => a - b)
 for (const seed of seeds) await everywhere('untrained', warmStartFile, { seed })
+for (const seed of seeds) await everywhere(sharpened.policy, warmStartFile, { seed, temperature: sharpened.temperature })
 for (const { name, settings } of picked) await everywhere(name, join(folder, name, 'policy.safetensors'), settings)
 await validOf('untrained', warmStartFile)
 for (const { name, settings } of picked) await validOf(name, join(folder, name, 'policy.safetensors'), settings.writer)
@@ -180,13 +183,13 @@ function chosenOf(all: readonly Training[]): readonly Training[] {
   })
 }
 
-/** Whose chance, and how it writes. */
-type Of = Pick<TrainFinchSettings, 'seed'> & Partial<Pick<TrainFinchSettings, 'writer'>>
+/** Whose chance, how it writes, and how it is drawn. */
+type Of = Pick<TrainFinchSettings, 'seed'> & Partial<Pick<TrainFinchSettings, 'writer'>> & { readonly temperature?: number }
 
 async function everywhere(policy: string, checkpoint: string, of: Of): Promise<void> {
-  const { seed, writer = 'lines' } = of
+  const { seed, writer = 'lines', temperature = 1 } = of
   for (const actor of actorNames)
-    for (const selection of [tree, chain]) await evaluate({ policy, checkpoint, seed, writer, actor, selection })
+    for (const selection of [tree, chain]) await evaluate({ policy, checkpoint, seed, writer, temperature, actor, selection })
 }
 
 interface Wanted {
@@ -194,12 +197,14 @@ interface Wanted {
   readonly checkpoint: string
   readonly seed: number
   readonly writer?: Format
+  readonly temperature?: number
   readonly actor: ActorName
   readonly selection: Selection
   readonly rounds?: number
 }
 
-async function evaluate({ policy, checkpoint, seed, writer = 'lines', actor, selection, rounds = 25 }: Wanted): Promise<void> {
+async function evaluate(wanted: Wanted): Promise<void> {
+  const { policy, checkpoint, seed, writer = 'lines', temperature = 1, actor, selection, rounds = 25 } = wanted
   const search = nameOf(selection)
   const at = rounds === long ? Array.from({ length: long }, (_, i) => i + 1) : marks
   const known = had?.evaluations.find((e) => isSame(e, { policy, seed, actor, search, rounds: at }))
@@ -207,10 +212,12 @@ async function evaluate({ policy, checkpoint, seed, writer = 'lines', actor, sel
     evaluations.push(known)
     return
   }
-  const made = await once({ checkpoint: short(checkpoint), seed, actor, search, rounds, count }, async () => {
+  const drawn = temperature === 1 ? {} : { temperature }
+  const made = await once({ checkpoint: short(checkpoint), seed, actor, search, rounds, count, ...drawn }, async () => {
     await engine.load(checkpoint)
     const options = { rounds, seed: 1000 + seed, reward: 'sampled', writer, selection, actor } as const
-    const trees = await growAll(companies, await engine.policy(), options)
+    const model = await engine.policy()
+    const trees = await growAll(companies, { ...model, sample: (m, p, s) => model.sample(m, { ...p, ...drawn }, s) }, options)
     const curves = sharesOf(trees, ends[actor]!, rounds)
     const shares =
       rounds === long ? [at.map((r) => round4(mean(curves.map((c) => c[r]!))))] : curves.map((c) => at.map((r) => round4(c[r]!)))
