@@ -26,10 +26,10 @@ export const page: string = join(root, 'docs/results.md')
 
 /** The whole page, from the files of a folder. */
 export function results(folder: string = join(root, 'benchmarks/results')): string {
-  const files = readdirSync(folder).filter((name) => name.endsWith('.json'))
+  const files = readdirSync(folder).flatMap((name) => (name.endsWith('.json') ? [name.slice(0, -'.json'.length)] : []))
   const records = files
     .sort()
-    .map((name) => JSON.parse(readFileSync(join(folder, name), 'utf8')) as BenchRecord | FinchTraining | Plain) // our own files
+    .map((name) => JSON.parse(readFileSync(join(folder, `${name}.json`), 'utf8')) as BenchRecord | FinchTraining | Plain) // our own files
   const kinds = [
     records.filter((r) => 'kind' in r && r.kind === 'bench').map((r) => race(r as BenchRecord)),
     records.filter((r) => 'kind' in r && r.kind === 'finch-training').map((r) => training(r as FinchTraining)),
