@@ -78,7 +78,7 @@ function training(record: FinchTraining): string {
   const most = Math.max(...arms.map((arm) => arm.trainings.length))
   const top = arms.filter((arm) => arm.trainings.length === most).reduce((a, b) => (devOf(b) > devOf(a) ? b : a))
   const own = ends['finch-actor']
-  const about = `Finch ${finch}, commit ${commit}, ${settings.companies} companies of the set ${settings.set}, holdout ${settings.reward}, test ${settings.test}; seed context ${own.seed.toFixed(3)}, perfect editor ${own.perfect.toFixed(3)}. \`${command}\`, Node ${made.node}, ${made.machine}.`
+  const about = `Finch ${finch}, commit ${commit}, ${settings.companies} companies of the set ${settings.set}, holdout ${settings.reward}, test ${settings.test}; seed context ${own.seed.toFixed(3)}, perfect editor ${own.perfect.toFixed(3)}. \`${command}\`, Node ${made.node}, ${made.machine}. Trainings and evaluations that earlier commits made of the same Finch and warm start are kept as they were.`
   return [
     `## Training the policy, ${caption}`,
     about,
@@ -162,7 +162,7 @@ function minus(a: Matrix, b: Matrix): Matrix {
 }
 
 const untrained = ['untrained']
-/** Drawn more greedily; the name is of finch-results.ts. */
+/** Drawn more greedily; the name that finch-results.ts gives it. */
 const sharpened = ['untrained, drawn at temperature 0.4']
 const namesOf = ({ trainings }: Arm): readonly string[] => trainings.map((t) => t.name)
 
