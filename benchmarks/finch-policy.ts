@@ -4,7 +4,7 @@
 // Policies that write whole notes: --writer rewrite --from WARM-START
 import { parseArgs } from 'node:util'
 import { mean } from '../src/core/score.ts'
-import { finchEngine, warmStartFile } from '../src/recipes/finch-policy.ts'
+import { finchEngine, finchGrammar, warmStartFile } from '../src/recipes/finch-policy.ts'
 import { endsOf, growAll, sharesOf } from '../src/recipes/train-finch.ts'
 import { createCompany } from '../src/tasks/finch/company.ts'
 import { setNames } from '../src/tasks/finch/domains.ts'
@@ -46,7 +46,7 @@ for (const { name, selection, actor } of searches) {
   const [low, high] = [mean(ends.map((e) => e.low)), mean(ends.map((e) => e.high))]
   for (const checkpoint of [values.from, ...checkpoints]) {
     await engine.load(checkpoint)
-    const trees = await growAll(companies, await engine.policy(), {
+    const trees = await growAll(companies, await engine.policy({ grammar: finchGrammar(writer) }), {
       rounds,
       seed: 7,
       reward: 'sampled',

@@ -47,7 +47,7 @@ test('only text that begins with policy: names a policy', () => {
 test('a policy writes the edits of a run in its own way; another one, or another way, is another run', async () => {
   const given = { task: asFinch(), model: finchActor(), store: memoryStore(), id: 'r', ...small }
   const { report } = await evolve({ ...given, evolver }).result
-  expect(report.names.evolver).toMatch(/^finch-lines jax:[0-9a-f]{12}$/)
+  expect(report.names.evolver).toMatch(/^finch-lines jax:[0-9a-f]{12}\+grammar$/)
   expect(report.spent.evolve).toMatchObject({ calls: 2, usd: 0 })
   expect(report.counts.nodes + report.counts.invalid).toBe(3) // the seed and two edits
   const again = await evolve({ ...given, evolver }).result

@@ -37,7 +37,7 @@ export async function policyNamed(
       `${prefix}${file} was trained in Finch and can't read task "${task.name}": ${strange}; let a language model write the edits (such as --evolver openai:gpt-5-mini)`,
     )
   }
-  const { finchEngine, policyParams } = await import('./recipes/finch-policy.ts')
+  const { finchEngine, finchGrammar, policyParams } = await import('./recipes/finch-policy.ts')
   const { finchWriter } = await import('./recipes/finch.ts')
   await using opened = new AsyncDisposableStack() // given back here if the file is refused
   const engine = opened.use(await finchEngine({ workers: 1 }))
@@ -46,7 +46,7 @@ export async function policyNamed(
       ? new ConfigError(`${cause.message}; give a file that lamarck train made`, { cause })
       : cause
   })
-  const model = await engine.policy()
+  const model = await engine.policy({ grammar: finchGrammar(writer) })
   const kept = opened.move()
   return {
     model,

@@ -9,7 +9,7 @@ import type { Model } from '../core/model.ts'
 import type { JaxEngine } from '../engines/jax/jax-engine.ts'
 import type { ModelSpec } from '../options.ts'
 import { demonstrator, finchWriter, perfectEditor } from '../recipes/finch.ts'
-import { finchEngine, policyParams, warmStartFile } from '../recipes/finch-policy.ts'
+import { finchEngine, finchGrammar, policyParams, warmStartFile } from '../recipes/finch-policy.ts'
 import {
   type AdvantageName,
   endsOf,
@@ -61,7 +61,7 @@ export async function finchSuite(options: FinchSuiteOptions): Promise<Suite> {
   const weights = new Map<string, string>()
   const policyOf = async (checkpoint: string): Promise<Model> => {
     engine ??= engines.use(await finchEngine({ workers: 1 }))
-    const model = await engine.policyAt(checkpoint).catch((cause: unknown) => {
+    const model = await engine.policyAt(checkpoint, { grammar: finchGrammar() }).catch((cause: unknown) => {
       throw cause instanceof EngineError
         ? new ConfigError(`${cause.message}; give a file that lamarck train made`, { cause })
         : cause

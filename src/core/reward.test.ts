@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { logitReward, reward } from './reward.ts'
+import { gainReward, logitReward, reward } from './reward.ts'
 
 const score = fc.double({ min: 0, max: 1, noNaN: true })
 
@@ -9,6 +9,13 @@ test('an edit earns the change in score, an invalid one −1', () => {
   expect(reward(0.75, 0.5)).toBe(-0.25)
   expect(reward(0, undefined)).toBe(-1)
   expect(logitReward(0, undefined)).toBe(-1)
+})
+
+test('a gain is the change in score where it is one for the better', () => {
+  expect(gainReward(0.5, 0.75)).toBe(0.25)
+  expect(gainReward(0.75, 0.5)).toBe(0)
+  expect(gainReward(0.5, 0.5)).toBe(0)
+  expect(gainReward(0, undefined)).toBe(-1)
 })
 
 test('the log odds reward by hand', () => {

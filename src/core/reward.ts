@@ -12,6 +12,14 @@ export function reward(before: number, after: number | undefined): number {
 }
 
 /**
+ * What a search that keeps the parent gets of an edit, max(0, after − before), in [0, 1]; −1 for an invalid edit. An edit that changes
+ * nothing earns as little as one that harms, so where most edits harm, the policy still learns to try what may help.
+ */
+export function gainReward(before: number, after: number | undefined): number {
+  return after === undefined ? invalidReward : Math.max(0, after - before)
+}
+
+/**
  * Change in log odds, ln( after (1 − before) / (before (1 − after) + 10⁻⁶) ), in [−13.8, 13.8]; −1 for an invalid edit.
  * Where the numerator is under 10⁻⁶ (after = 0 or before = 1) that is used instead; the code gives −∞ there.
  */

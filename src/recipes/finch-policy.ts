@@ -3,14 +3,29 @@
 import { fileURLToPath } from 'node:url'
 import { ConfigError } from '../core/errors.ts'
 import type { Message, Model, Params } from '../core/model.ts'
+import type { Grammar } from '../engines/jax/grammar.ts'
 import { type JaxEngine, jaxEngine } from '../engines/jax/jax-engine.ts'
+import type { Format } from '../tasks/finch/editors.ts'
 import { answerTokens, promptTokens, vocabulary } from '../tasks/finch/policy-prompt.ts'
+import { fragments, words } from '../tasks/finch/words.ts'
 
 /** Around a prompt stand the tokens of two roles; an answer has an end. */
 const lengths = { prompt: promptTokens + 2, answer: answerTokens + 1 } as const
 
 /** How the policy is drawn from: as in training, so that no probability is cut. */
 export const policyParams: Params = { maxTokens: lengths.answer, temperature: 1, topP: 1 }
+
+/** The answers that its writer can read: lines of a word and a condition, or "drop" among line edits; a whole text has at least one. */
+export function finchGrammar(format: Format = 'lines'): Grammar {
+  const word = { pieces: [...words.keys()].map((text) => `${text}: `), to: 'meaning' }
+  return {
+    start: [{ pieces: ['<prompt>\n'], to: format === 'lines' ? 'line' : 'first line' }],
+    ...(format === 'rewrite' && { 'first line': [word] }),
+    line: [word, { pieces: ['</prompt>'] }],
+    meaning: [{ pieces: format === 'lines' ? [...fragments, 'drop'] : fragments, to: 'line end' }],
+    'line end': [{ pieces: ['\n'], to: 'line' }],
+  }
+}
 
 /** Weights that imitate the scripted demonstrator, without an optimizer's state. */
 export const warmStartFile: string = fileURLToPath(new URL('./finch-policy.safetensors', import.meta.url))

@@ -21,7 +21,7 @@ import { finch } from '../tasks/finch/parameters.ts'
 import { companiesIn } from '../tasks/finch/sets.ts'
 import { finchTask } from '../tasks/finch/task.ts'
 import { finchWriter } from './finch.ts'
-import { finchEngine, policyParams, warmStartFile } from './finch-policy.ts'
+import { finchEngine, finchGrammar, policyParams, warmStartFile } from './finch-policy.ts'
 import type { FinchTree } from './finch-tree.ts'
 import { curveOf, endsOf, readFacts, type TrainFinchFact, type TrainFinchSettings, trainFinch } from './train-finch.ts'
 
@@ -138,7 +138,7 @@ export async function* quickstart(options: QuickstartOptions): AsyncGenerator<Qu
   const found: Record<Arm, readonly Searched[]> = { chain: [], tree: [], trained: [] }
   for (const arm of arms) {
     await engine.load(weights[arm])
-    const policy = await engine.policy()
+    const policy = await engine.policy({ grammar: finchGrammar() })
     const one = (of: CompanyOptions, i: number, stop: AbortSignal): Promise<Searched> =>
       search(of, {
         ...{ store, rounds: sizes.rounds, policy, method: arm === 'chain' ? chain() : lse() },

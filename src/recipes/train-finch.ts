@@ -29,6 +29,7 @@ export const advantageOf = {
   batch: { baseline: 'batch' },
   whiten: { baseline: 'batch', scale: 'batch' },
   'logit-delta': { reward: 'logit-delta' },
+  gain: { reward: 'gain', baseline: 'group', scale: 'group' },
   grpo,
 } as const satisfies Readonly<Record<string, AdvantageOptions>>
 export type AdvantageName = keyof typeof advantageOf

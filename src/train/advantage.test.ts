@@ -54,6 +54,7 @@ test('by default an edit is told its change in score, and an invalid one -1', ()
 test('an invalid edit earns -1 by any reward', () => {
   expect(advantages(pool, { reward: 'post-edit' })[0]).toEqual([0.7, 0.4, -1])
   expect(advantages(pool, { reward: 'logit-delta' })[0]![2]).toBe(-1)
+  expect(advantages(pool, { reward: 'gain' })[0]).toEqual([0.7 - 0.5, 0, -1])
 })
 
 test('with the other rollouts as baseline the score before cancels for valid edits', () => {

@@ -1,5 +1,5 @@
 // From what edits earned to what their tokens are told. Default: the change in score itself, as arXiv:2603.18620; the rest are named switches.
-import { invalidReward, logitReward, reward } from '../core/reward.ts'
+import { gainReward, invalidReward, logitReward, reward } from '../core/reward.ts'
 import { mean } from '../core/score.ts'
 import { deviation } from '../core/statistics.ts'
 
@@ -10,8 +10,11 @@ export interface Earned {
 }
 
 export interface AdvantageOptions {
-  /** `delta` (the paper), `logit-delta` (its code's option), or `post-edit`: the score after, whatever it was before. */
-  readonly reward?: 'delta' | 'logit-delta' | 'post-edit'
+  /**
+   * `delta` (the paper), `logit-delta` (its code's option), `gain`: a change for the worse counts as none, since the tree goes on from the
+   * parent; or `post-edit`: the score after, whatever it was before.
+   */
+  readonly reward?: 'delta' | 'logit-delta' | 'gain' | 'post-edit'
   /**
    * Taken off each reward: nothing (the paper), the mean of the node's other rollouts, of the node, or of the batch. Without the node's own
    * rollout, the score before cancels for valid edits: `leave-one-out` on `delta` is GRPO without its division.
@@ -47,6 +50,7 @@ export function advantages(earnedPG: readonly (readonly Earned[])[], options: Ad
 function rewardOf({ before, after }: Earned, kind: NonNullable<AdvantageOptions['reward']>): number {
   if (kind === 'delta') return reward(before, after)
   if (kind === 'logit-delta') return logitReward(before, after)
+  if (kind === 'gain') return gainReward(before, after)
   return after ?? invalidReward
 }
 

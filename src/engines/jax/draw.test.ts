@@ -9,7 +9,7 @@ const none = new Int32Array()
 function shares(sampling: Sampling, sofar = none): readonly number[] {
   const chance = rng('draw test')
   const counts = [0, 0, 0, 0]
-  for (let i = 0; i < 4000; i++) counts[draw(logits, sofar, sampling, chance()).token]!++
+  for (let i = 0; i < 4000; i++) counts[draw(logits, sampling, { sofar, u: chance() }).token]!++
   return counts.map((count) => count / 4000)
 }
 
@@ -27,8 +27,8 @@ describe('a draw', () => {
   })
 
   test('at temperature 0 is the likeliest, the first of equals', () => {
-    expect(draw(logits, none, { temperature: 0 }, 0.99).token).toBe(0)
-    expect(draw(Float32Array.of(1, 2, 2), none, { temperature: 0 }, 0.99).token).toBe(1)
+    expect(draw(logits, { temperature: 0 }, { sofar: none, u: 0.99 }).token).toBe(0)
+    expect(draw(Float32Array.of(1, 2, 2), { temperature: 0 }, { sofar: none, u: 0.99 }).token).toBe(1)
   })
 
   test.each([
@@ -48,13 +48,22 @@ describe('a draw', () => {
 
   test('its log-probability is that of the logits, whatever was done to them', () => {
     for (const sampling of [{}, { temperature: 0.1 }, { topK: 1 }, { presencePenalty: 1 }]) {
-      const { token, logprob } = draw(logits, Int32Array.of(1), sampling, 0.4)
+      const { token, logprob } = draw(logits, sampling, { sofar: Int32Array.of(1), u: 0.4 })
       expect(token).toBe(0)
       expect(logprob).toBeCloseTo(Math.log(0.5), 6)
     }
   })
 
+  test('is of what is allowed, with the log-probability of the whole', () => {
+    const allowed = logits.map((logit, token) => (token === 0 ? Number.NEGATIVE_INFINITY : logit))
+    for (const sampling of [{}, { temperature: 0 }, { topK: 1 }]) {
+      const { token, logprob } = draw(logits, sampling, { sofar: none, u: 0, allowed })
+      expect(token).toBe(1)
+      expect(logprob).toBeCloseTo(Math.log(0.25), 6)
+    }
+  })
+
   test('takes the last token that is left when chance is as high as can be', () => {
-    expect(draw(logits, none, { topK: 2 }, 1 - 2 ** -32).token).toBe(1)
+    expect(draw(logits, { topK: 2 }, { sofar: none, u: 1 - 2 ** -32 }).token).toBe(1)
   })
 })

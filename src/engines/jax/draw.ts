@@ -16,15 +16,20 @@ export interface Drawn {
   readonly logprob: number
 }
 
-/**
- * @param logits [V]
- * @param sofar tokens of the rollout
- * @param u uniform in [0, 1)
- */
-export function draw(logits: Float32Array, sofar: Int32Array, sampling: Sampling, u: number): Drawn {
+export interface Chance {
+  /** Tokens of the rollout. */
+  readonly sofar: Int32Array
+  /** Uniform in [0, 1). */
+  readonly u: number
+  /** The logits, [V], with −∞ for tokens that may not come: who is given none draws from all. */
+  readonly allowed?: Float32Array | undefined
+}
+
+/** @param logits [V] */
+export function draw(logits: Float32Array, sampling: Sampling, { sofar, u, allowed = logits }: Chance): Drawn {
   const { temperature = 1, topP = 1, topK = 0, presencePenalty = 0 } = sampling
   const own = oddsOf(logits, 1)
-  const penalized = presencePenalty === 0 ? logits : logits.slice()
+  const penalized = presencePenalty === 0 ? allowed : allowed.slice()
   if (presencePenalty !== 0) for (const token of new Set(sofar)) penalized[token]! -= presencePenalty
   const logTotal = Math.log(total(own))
   const logprobOf = (token: number): number => logits[token]! - logits[likeliest(logits)]! - logTotal

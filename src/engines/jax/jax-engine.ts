@@ -13,6 +13,7 @@ import { adamStep, noMoments } from './adam.ts'
 import { batchesOf, checkGroups } from './batch.ts'
 import { type PolicyCard, type PolicyState, readCheckpoint, writeCheckpoint } from './checkpoint.ts'
 import { crewOf } from './crew.ts'
+import { automatonOf, type Grammar } from './grammar.ts'
 import { initialWeights } from './initial.ts'
 import { metricsOf, sumsOf } from './loss.ts'
 import { policyOf } from './policy.ts'
@@ -35,11 +36,18 @@ export interface JaxOptions extends Partial<Omit<Shape, 'vocabulary'>> {
   readonly packages?: string
 }
 
+export interface HandleOptions {
+  /** What every answer keeps to. The trainer's rollouts need none: the policy's own probabilities are what its loss is of. */
+  readonly grammar?: Grammar
+}
+
 export interface JaxEngine extends Engine {
   readonly tokenizer: PolicyTokenizer
   readonly shape: Shape
   /** How many weights there are. */
   readonly size: number
+  /** @throws {ConfigError} on a grammar that the vocabulary can't spell. */
+  policy(options?: HandleOptions): Promise<Model<TokenCompletion>>
   /** `optimizer: false` leaves its state out: a third of the size, to ship a policy. */
   save(name: string, options?: { readonly optimizer?: boolean }): Promise<string>
   /**
@@ -47,7 +55,7 @@ export interface JaxEngine extends Engine {
    * policy is valid.
    * @throws {EngineError} unless the file is a whole checkpoint of this shape and vocabulary.
    */
-  policyAt(checkpoint: string): Promise<Model<TokenCompletion>>
+  policyAt(checkpoint: string, options?: HandleOptions): Promise<Model<TokenCompletion>>
 }
 
 /**
@@ -67,9 +75,13 @@ export async function jaxEngine(options: JaxOptions): Promise<JaxEngine> {
   let state: PolicyState = { weights: initialWeights(shape, seed), moments: noMoments(size) }
   let gathered: Float32Array<ArrayBuffer> | undefined
   const inOrder = pLimit(1) // calls take effect in the order they were made
-  const policyWith = (weights: Float32Array<ArrayBuffer>, isCurrent: () => boolean): Model<TokenCompletion> => {
-    const name = `jax:${createHash('sha256').update(weights).digest('hex').slice(0, 12)}`
-    return policyOf({ name, shape, tokenizer, crew, weights, workers, lengths: ascending(lengths), isCurrent })
+  const policyWith = (
+    weights: Float32Array<ArrayBuffer>,
+    { grammar, isCurrent }: HandleOptions & { readonly isCurrent: () => boolean },
+  ): Model<TokenCompletion> => {
+    const name = `jax:${createHash('sha256').update(weights).digest('hex').slice(0, 12)}${grammar ? '+grammar' : ''}`
+    const kept = grammar && automatonOf(grammar, tokenizer)
+    return policyOf({ name, shape, tokenizer, crew, weights, workers, lengths: ascending(lengths), grammar: kept, isCurrent })
   }
 
   return {
@@ -101,12 +113,13 @@ export async function jaxEngine(options: JaxOptions): Promise<JaxEngine> {
         return { step: moments.step, norm, learningRate: adam.learningRate }
       }),
     encode: tokenizer.prompt,
-    policy: () =>
+    policy: (options) =>
       inOrder(() => {
         const { weights } = state
-        return policyWith(weights, () => state.weights === weights)
+        return policyWith(weights, { ...options, isCurrent: () => state.weights === weights })
       }),
-    policyAt: async (checkpoint) => policyWith((await readCheckpoint(checkpoint, card)).weights, () => true),
+    policyAt: async (checkpoint, options) =>
+      policyWith((await readCheckpoint(checkpoint, card)).weights, { ...options, isCurrent: () => true }),
     save: (name, { optimizer = true } = {}) =>
       inOrder(async () => {
         if (folder === undefined) throw new ConfigError('the jax engine has no folder for checkpoints: give the option folder')

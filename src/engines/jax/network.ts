@@ -6,6 +6,7 @@ import { rng } from '../../core/rng.ts'
 import type { Batch } from './batch.ts'
 import { draw, type Sampling } from './draw.ts'
 import { addRow, rowsOf, type Section } from './embedding.ts'
+import { type Automaton, after, masked } from './grammar.ts'
 import type { Jax, Tensor } from './load-jax.ts'
 import { boundsOf, entropyOf } from './loss.ts'
 import { leavesOf, type Shape, weightCount } from './shape.ts'
@@ -22,6 +23,8 @@ export interface Draw extends Sampling {
 export interface Draws {
   readonly sizes: Sizes
   readonly slots: readonly { readonly prompt: Int32Array; readonly draws: readonly Draw[] }[]
+  /** What every rollout keeps to. */
+  readonly grammar?: Automaton | undefined
 }
 
 export interface DrawnRollout {
@@ -157,7 +160,7 @@ export async function network(jax: Jax, shape: Shape): Promise<Network> {
       return { logprobs: read(out.logprobs), ...(out.entropies && { entropies: read(out.entropies) }), gradient }
     },
 
-    sample({ sizes, slots }) {
+    sample({ sizes, slots, grammar }) {
       const { n, g, p, t } = sizes
       const prompts = slots.map(({ prompt }) => prompt)
       const lengths = Int32Array.from({ length: n }, (_, i) => prompts[i]?.length ?? 0)
@@ -168,7 +171,9 @@ export async function network(jax: Jax, shape: Shape): Promise<Network> {
         const empty = (): Tensor => np.zeros([heads * n * g, t, width / heads])
         return { k: empty(), v: empty() }
       })
-      const open = slots.flatMap(({ prompt, draws }, i) => draws.map((it, j) => rolloutOf(it, prompt, i * g + j, t)))
+      const open = slots.flatMap(({ prompt, draws }, i) =>
+        draws.map((it, j) => rolloutOf(it, { prompt, row: i * g + j, t, grammar })),
+      )
       const step = decoders(sizes)
       for (let at = 0; at < t && open.some((rollout) => !rollout.isDone); at++) {
         const row = new Float32Array(n * g * width)
@@ -240,21 +245,29 @@ interface Open {
   /** `start` and the tokens drawn. */
   readonly input: Int32Array
   readonly logprobs: Float32Array
+  readonly grammar: Automaton | undefined
+  /** Of the grammar. */
+  state: number
   length: number
   isDone: boolean
 }
 
-function rolloutOf(draw: Draw, prompt: Int32Array, row: number, t: number): Open {
+type Place = Pick<Open, 'row' | 'grammar'> & { readonly prompt: Int32Array; readonly t: number }
+
+function rolloutOf(draw: Draw, { prompt, row, t, grammar }: Place): Open {
   const input = new Int32Array(t + 1)
   input[0] = start
   const chance = rng('draw', draw.seed, prompt.join(' '))
-  return { row, draw, chance, input, logprobs: new Float32Array(t), length: 0, isDone: false }
+  return { row, draw, chance, input, logprobs: new Float32Array(t), grammar, state: 0, length: 0, isDone: false }
 }
 
 function extend(rollout: Open, at: number, logits: Float32Array): void {
+  const { grammar, state } = rollout
   const sofar = rollout.input.subarray(1, at + 1)
-  const { token, logprob } = draw(logits, sofar, rollout.draw, rollout.chance())
+  const allowed = grammar && masked(grammar, state, logits, rollout.draw.maxTokens - at)
+  const { token, logprob } = draw(logits, rollout.draw, { sofar, u: rollout.chance(), allowed })
   if (!Number.isFinite(logprob)) throw new NotFiniteError('the weights give log-probabilities that are not finite')
+  if (grammar) rollout.state = after(grammar, state, token)
   rollout.input[at + 1] = token
   rollout.logprobs[at] = logprob
   rollout.length = at + 1

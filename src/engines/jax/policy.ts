@@ -5,6 +5,7 @@ import type { Message, Model, Params, TokenCompletion } from '../../core/model.t
 import { noUsage } from '../../core/model.ts'
 import { bucket, paddedLength } from './bucket.ts'
 import type { Crew } from './crew.ts'
+import type { Automaton } from './grammar.ts'
 import type { Draw, DrawnRollout } from './network.ts'
 import type { Shape } from './shape.ts'
 import { end, type PolicyTokenizer } from './tokenizer.ts'
@@ -20,6 +21,8 @@ export interface PolicyOptions {
   readonly workers: number
   /** Padded lengths, ascending. */
   readonly lengths: readonly number[]
+  /** What every answer keeps to. */
+  readonly grammar?: Automaton | undefined
   /** Whether the engine's weights are still these. */
   readonly isCurrent: () => boolean
 }
@@ -39,10 +42,10 @@ const largestGroup = 8
 /**
  * A handle on these weights. Without `temperature` it is 1, without `seed` 0; the i-th completion has the seed `seed + i`, and is the same
  * whatever else is drawn. `logprobs` are those of the policy itself, at temperature 1 with nothing cut off. A completion that met its
- * limit or a stop text has no end token.
+ * limit or a stop text has no end token; with a grammar none meets its limit.
  */
 export function policyOf(options: PolicyOptions): Model<TokenCompletion> {
-  const { name, shape, tokenizer, workers, isCurrent } = options
+  const { name, shape, tokenizer, workers, grammar, isCurrent } = options
   let asks: Ask[] = []
   let open = 0 // their draws
   let busy = 0 // threads that draw, and batches that wait for one
@@ -73,7 +76,7 @@ export function policyOf(options: PolicyOptions): Model<TokenCompletion> {
     const asked = slots.map(({ ask, draws }) => ({ prompt: ask.prompt, draws: draws.map((i) => ask.draws[i]!) }))
     busy++
     try {
-      const { rollouts } = await options.crew.run({ kind: 'sample', draws: { sizes, slots: asked } }, options.weights)
+      const { rollouts } = await options.crew.run({ kind: 'sample', draws: { sizes, slots: asked, grammar } }, options.weights)
       for (const [i, { take }] of slots.entries()) take(rollouts[i]!)
     } catch (error) {
       for (const { ask } of slots) ask.fail(error)
@@ -113,7 +116,12 @@ export function policyOf(options: PolicyOptions): Model<TokenCompletion> {
       if (!(n >= 1 && maxTokens >= 1)) {
         throw new ModelError(`${name}: n is ${n} and maxTokens ${maxTokens}; both must be at least 1`, { retryable: false })
       }
-      const draws = Array.from({ length: n }, (_, i) => ({ ...sampling, seed: seed + i, maxTokens: Math.min(maxTokens, room) }))
+      const most = Math.min(maxTokens, room)
+      if (grammar && most < grammar.left[0]!) {
+        const shortest = `the shortest answer of its grammar has ${grammar.left[0]} tokens, and ${most} are allowed`
+        throw new ModelError(`${name}: ${shortest}`, { retryable: false })
+      }
+      const draws = Array.from({ length: n }, (_, i) => ({ ...sampling, seed: seed + i, maxTokens: most }))
       const rollouts = await drawn(prompt, draws, signal)
       return rollouts.map((rollout) => completionOf(stopped(rollout, stop, tokenizer), prompt.length, tokenizer))
     },
