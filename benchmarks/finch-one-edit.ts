@@ -1,5 +1,6 @@
-// What one edit earns, which is all that a reward of one step sees, beside where the same editor leads in 25 rounds. Scripted editors write
-// what the actor took wrong, or all that the batch shows; contexts are those of trees that a trained policy grew. In Finch (simulated).
+// What one edit earns, which is all that a reward of one step sees, beside where the same editor leads in 25 rounds: why the recipe's reward
+// counts no harm. Scripted editors write what the actor took wrong, or all that the batch shows, or nothing where the context is full;
+// contexts are those of trees that a trained policy grew. In Finch (simulated).
 // Usage: node benchmarks/finch-one-edit.ts POLICY [COMPANIES]    POLICY is a checkpoint of lamarck train
 import { writeFileSync } from 'node:fs'
 import { join } from 'node:path'
@@ -10,7 +11,7 @@ import { type Model, noUsage } from '../src/core/model.ts'
 import { mean } from '../src/core/score.ts'
 import { meanInterval } from '../src/core/statistics.ts'
 import { finchWriter } from '../src/recipes/finch.ts'
-import { finchEngine } from '../src/recipes/finch-policy.ts'
+import { finchEngine, finchGrammar } from '../src/recipes/finch-policy.ts'
 import { type FinchTree, growTree, holdoutScore } from '../src/recipes/finch-tree.ts'
 import { endsOf, growAll, sharesOf } from '../src/recipes/train-finch.ts'
 import { type Company, createCompany } from '../src/tasks/finch/company.ts'
@@ -28,16 +29,17 @@ const marks = [1, 3, 10, 25]
 const rounds = 25
 const { write: _, ...reader } = finchWriter()
 
-/** Scripted editors, by which words of the batch they write. */
-const editors: Readonly<Record<string, Picks>> = {
-  'every word of the batch': () => true,
-  'words that were taken wrong': ({ isWrong }) => isWrong,
+/** Scripted editors, by which words of the batch they write into a context. */
+const editors: Readonly<Record<string, (notes: string) => Picks>> = {
+  'every word of the batch': () => () => true,
+  'words that were taken wrong': () => (word) => word.isWrong,
+  'every word, none once it is full': (notes) => () => fillOf(notes) !== full,
 }
 
 /** An editor as a policy: its prompt is what it will answer. */
-function scripted(picks: Picks): { readonly writer: Writer; readonly policy: Model } {
+function scripted(editor: (notes: string) => Picks): { readonly writer: Writer; readonly policy: Model } {
   return {
-    writer: { ...reader, write: (o) => [{ role: 'user', content: written(o, picks) }] },
+    writer: { ...reader, write: (o) => [{ role: 'user', content: written(o, editor(contextText(o.node.context))) }] },
     policy: {
       name: 'simulated:finch-script',
       sample: async ([message]) => [{ text: message!.content, finish: 'stop', usage: noUsage }], // the writer's one message
@@ -46,9 +48,9 @@ function scripted(picks: Picks): { readonly writer: Writer; readonly policy: Mod
 }
 
 /** Change of the expected holdout score by one edit of each state of a tree, by how full the context is. */
-function earnedIn(tree: FinchTree, picks: Picks): ReadonlyMap<string, readonly number[]> {
+function earnedIn(tree: FinchTree, editor: (notes: string) => Picks): ReadonlyMap<string, readonly number[]> {
   const earned = tree.asked.map(({ observation: o }) => {
-    const edit = reader.read(written(o, picks), o)
+    const edit = reader.read(written(o, editor(contextText(o.node.context))), o)
     const score = (notes: string): number => holdoutScore(tree.company, notes, { reward: 'expected', seed })
     const before = contextText(o.node.context)
     const after = edit.kind === 'edit' ? score(String(edit.context.notes)) : undefined
@@ -57,11 +59,12 @@ function earnedIn(tree: FinchTree, picks: Picks): ReadonlyMap<string, readonly n
   return new Map([...Map.groupBy(earned, (e) => e.fill)].map(([fill, its]) => [fill, its.map((e) => e.change)]))
 }
 
-const fills = ['up to 7 lines', '8 to 13 lines', `${finch.lines} lines: full`] as const
+const full = `${finch.lines} lines: full`
+const fills = ['up to 7 lines', '8 to 13 lines', full] as const
 
 function fillOf(notes: string): (typeof fills)[number] {
   const lines = notes.split('\n').filter(Boolean).length
-  return lines < 8 ? fills[0] : lines < finch.lines ? fills[1] : fills[2]
+  return lines < 8 ? fills[0] : lines < finch.lines ? fills[1] : full
 }
 
 function points(values: readonly number[]): string {
@@ -78,22 +81,26 @@ function companiesOf(set: 'train' | 'report'): readonly Company[] {
 async function oneEdit(): Promise<readonly (readonly string[])[]> {
   await using engine = await finchEngine({ workers: 1 })
   await engine.load(checkpoint!) // given, or it ended above
-  const trees = await growAll(companiesOf('train'), await engine.policy(), { rounds: 8, seed, reward: 'expected' })
-  return fills.map((fill) => [
-    fill,
-    ...Object.values(editors).map((picks) => {
-      const each = trees.map((tree) => earnedIn(tree, picks).get(fill) ?? []).filter((changes) => changes.length > 0)
-      return points(each.map(mean))
-    }),
-  ])
+  const policy = await engine.policy({ grammar: finchGrammar() })
+  const trees = await growAll(companiesOf('train'), policy, { rounds, seed, reward: 'expected' })
+  return fills.flatMap((fill) => {
+    const changes = Object.values(editors).map((editor) =>
+      trees.map((tree) => earnedIn(tree, editor).get(fill) ?? []).filter((its) => its.length > 0),
+    )
+    const gain = (change: number): number => Math.max(0, change)
+    return [
+      [`${fill}, change`, ...changes.map((each) => points(each.map(mean)))],
+      [`${fill}, gain`, ...changes.map((each) => points(each.map((its) => mean(its.map(gain)))))],
+    ]
+  })
 }
 
 async function roads(): Promise<readonly (readonly string[])[]> {
   const companies = companiesOf('report')
   const ends = companies.map((company) => endsOf(company))
   return Promise.all(
-    Object.entries(editors).map(async ([name, picks]) => {
-      const { writer, policy } = scripted(picks)
+    Object.entries(editors).map(async ([name, editor]) => {
+      const { writer, policy } = scripted(editor)
       const grow = (company: Company): Promise<FinchTree> =>
         growTree(company, policy, writer, { rounds, seed, reward: 'sampled' })
       const shares = sharesOf(await Promise.all(companies.map(grow)), ends, rounds)
@@ -108,12 +115,12 @@ const result = {
   finch: finchHash(),
   tables: [
     {
-      caption: `Points of expected holdout score that one edit of a scripted editor earns, in the contexts that trees of a trained policy chose to edit, a mean over ${count} training companies [95 %]. An edit that earns less than nothing is what a reward of one step teaches not to write:`,
+      caption: `Points of expected holdout score that one edit of a scripted editor earns, in the contexts that trees of a trained policy chose to edit, a mean over ${count} training companies [95 %]: the change, and the gain, for which a change for the worse counts as none. By the change, an editor that stops once the context is full is the better one there:`,
       columns: [finchCaption, ...Object.keys(editors)],
       rows: await oneEdit(),
     },
     {
-      caption: `The same editors in the tree, as shares of the way to the perfect editor after so many edits, ${count} companies of the set report, the best by a sampled holdout. What one edit earns and what many lead to are not the same order:`,
+      caption: `The same editors in the tree, as shares of the way to the perfect editor after so many edits, ${count} companies of the set report, the best by a sampled holdout. It is the order of the gains, since the tree goes on from the parent where an edit did harm:`,
       columns: [finchCaption, ...marks.map((m) => `after ${m}`)],
       rows: await roads(),
     },

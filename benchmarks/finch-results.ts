@@ -8,11 +8,15 @@ import { hash } from 'node:crypto'
 import { appendFileSync, existsSync, globSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { availableParallelism, cpus } from 'node:os'
 import { basename, dirname, join } from 'node:path'
+import type { Context } from '../src/core/context.ts'
+import { checked } from '../src/core/evolver.ts'
+import type { Model } from '../src/core/model.ts'
+import type { Observation } from '../src/core/observation.ts'
 import { mean } from '../src/core/score.ts'
 import type { Selection } from '../src/core/tree.ts'
-import { finchWriter } from '../src/recipes/finch.ts'
-import { finchEngine, policyParams, warmStartFile } from '../src/recipes/finch-policy.ts'
-import { endsOf, growAll, readFacts, sharesOf, type TrainFinchSettings } from '../src/recipes/train-finch.ts'
+import { finchViolation, finchWriter } from '../src/recipes/finch.ts'
+import { finchEngine, finchGrammar, policyParams, warmStartFile } from '../src/recipes/finch-policy.ts'
+import { endsOf, growAll, readFacts, sharesOf, type TrainFinchSettings, trainFinchDefaults } from '../src/recipes/train-finch.ts'
 import { createCompany } from '../src/tasks/finch/company.ts'
 import type { Format } from '../src/tasks/finch/editors.ts'
 import { finchHash } from '../src/tasks/finch/hash.ts'
@@ -58,8 +62,8 @@ export interface FinchTraining {
   readonly ends: Readonly<Record<ActorName, { readonly seed: number; readonly perfect: number }>>
   readonly trainings: readonly Training[]
   readonly evaluations: readonly Evaluation[]
-  /** Edits that could be used, of 2,048 drawn for prompts of the policy's own trees. */
-  readonly valid: readonly { readonly policy: string; readonly valid: number; readonly of: number }[]
+  /** Edits that could be used, of 2,048 drawn for prompts of the policy's own trees: by the grammar, as it evolves, and freely, as it learns. */
+  readonly valid: readonly { readonly policy: string; readonly valid: number; readonly freely: number; readonly of: number }[]
 }
 
 /** The untrained policy drawn more greedily: what it comes to without learning anything. */
@@ -88,7 +92,7 @@ const kept = new Map(existsSync(keptIn) ? readFileSync(keptIn, 'utf8').trim().sp
 await using engine = await finchEngine({ workers: Math.min(2, availableParallelism()) })
 
 const evaluations: Evaluation[] = []
-const valid: { policy: string; valid: number; of: number }[] = []
+const valid: { policy: string; valid: number; freely: number; of: number }[] = []
 const seeds = [...new Set(picked.map((t) => t.settings.seed))].sort((a, b) => a - b)
 for (const seed of seeds) await everywhere('untrained', warmStartFile, { seed })
 for (const seed of seeds) await everywhere(sharpened.policy, warmStartFile, { seed, temperature: sharpened.temperature })
@@ -98,6 +102,9 @@ for (const { name, settings } of picked) await validOf(name, join(folder, name, 
 for (const seed of seeds) {
   const of = { policy: 'untrained', checkpoint: warmStartFile, seed, actor: 'finch-actor' } as const
   for (const c of [0, 0.5, 1, 2]) await evaluate({ ...of, selection: { kind: 'ucb', c } })
+}
+for (const seed of seeds.slice(0, 2)) {
+  const of = { policy: 'untrained', checkpoint: warmStartFile, seed, actor: 'finch-actor' } as const
   for (const selection of [tree, chain]) await evaluate({ ...of, selection, rounds: long })
 }
 
@@ -169,7 +176,7 @@ function armOf({ advantage, reward, order, entropy, refresh, lag, writer }: Trai
     ...(reward === 'sampled' ? ['sampled reward'] : []),
     ...(order === 'random' ? [] : [`${order} first`]),
     ...(entropy > 0 ? [`entropy ${entropy}`] : []),
-    ...(refresh > 0 ? [`trees again every ${refresh}`] : []),
+    ...(refresh === 0 ? ['first trees only'] : refresh === trainFinchDefaults.refresh ? [] : [`trees again every ${refresh}`]),
     ...(lag === 1 ? ['one step off'] : []),
     ...(writer === 'rewrite' ? ['whole rewrites'] : []),
   ].join(', ')
@@ -214,9 +221,8 @@ async function evaluate(wanted: Wanted): Promise<void> {
   }
   const drawn = temperature === 1 ? {} : { temperature }
   const made = await once({ checkpoint: short(checkpoint), seed, actor, search, rounds, count, ...drawn }, async () => {
-    await engine.load(checkpoint)
     const options = { rounds, seed: 1000 + seed, reward: 'sampled', writer, selection, actor } as const
-    const model = await engine.policy()
+    const model = await engine.policyAt(checkpoint, { grammar: finchGrammar(writer) })
     const trees = await growAll(companies, { ...model, sample: (m, p, s) => model.sample(m, { ...p, ...drawn }, s) }, options)
     const curves = sharesOf(trees, ends[actor]!, rounds)
     const shares =
@@ -240,20 +246,27 @@ async function validOf(policy: string, checkpoint: string, format: Format = 'lin
     return
   }
   const made = await once({ checkpoint: short(checkpoint), drawn, count }, async () => {
-    await engine.load(checkpoint)
-    const model = await engine.policy()
-    const trees = await growAll(companies, model, { rounds: 8, seed: 5, reward: 'sampled', writer: format })
+    const kept = await engine.policyAt(checkpoint, { grammar: finchGrammar(format) })
+    const trees = await growAll(companies, kept, { rounds: 8, seed: 5, reward: 'sampled', writer: format })
     const asked = trees.flatMap((t) => t.asked).slice(0, drawn / each)
     const writer = finchWriter(format)
-    const answers = await Promise.all(
-      asked.map(async ({ observation, prompt }, i) => {
+    const validOf = async (model: Model): Promise<number> => {
+      const answers = asked.map(async ({ observation, prompt }, i) => {
         const completions = await model.sample(prompt, { ...policyParams, n: each, seed: 1_000_000 + i * each })
-        return completions.filter((c) => writer.read(c.text, observation).kind === 'edit').length
-      }),
-    )
-    return { valid: answers.reduce((a, b) => a + b, 0), of: asked.length * each }
+        const edits = completions.map((c) => checked(writer.read(c.text, observation), check(observation)))
+        return edits.filter((edit) => edit.kind === 'edit').length
+      })
+      return (await Promise.all(answers)).reduce((a, b) => a + b, 0)
+    }
+    const freely = await engine.policyAt(checkpoint)
+    return { valid: await validOf(kept), freely: await validOf(freely), of: asked.length * each }
   })
-  valid.push({ policy, ...(made as { valid: number; of: number }) }) // made above
+  valid.push({ policy, ...(made as { valid: number; freely: number; of: number }) }) // made above
+}
+
+/** Why a context may not follow the one that was seen. */
+function check({ node }: Observation): (next: Context) => string | undefined {
+  return (next) => finchViolation(node.context, next)
 }
 
 /** What was computed for this Finch before, or is now. */

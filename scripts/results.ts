@@ -89,7 +89,6 @@ function training(record: FinchTraining): string {
     `### Against the aims, ${caption}`,
     `Trained: ${top.name}, learning rate ${top.trainings[0]!.settings.learningRate}, ${count(top.trainings.length, 'training')}, of the arms with as many the one with the best mean on development companies. Tree with c = 0.1.`,
     aims(record, top),
-    'How far a reward of one step can lead at all is below: what one edit earns, and where it leads.',
     `### All arms, ${caption}`,
     allArms(record, arms),
     claims(record, arms, top),
@@ -222,9 +221,11 @@ function aims(record: FinchTraining, top: Arm): string {
       ],
       [
         ...[
-          `valid edits of ${valid[0]?.of ?? 0} samples a policy`,
-          validUntrained ? percent(validUntrained.valid / validUntrained.of) : '',
-          percent(share),
+          `valid edits of ${valid[0]?.of ?? 0} samples a policy, drawn by the grammar; freely, as it learns`,
+          validUntrained
+            ? `${percent(validUntrained.valid / validUntrained.of)}; ${percent(validUntrained.freely / validUntrained.of)}`
+            : '',
+          `${percent(share)}; ${percent(valid.reduce((sum, v) => sum + v.freely, 0) / valid.reduce((sum, v) => sum + v.of, 0))}`,
         ],
         ...['≥ 99.5 %', share >= 0.995 ? 'reached' : '**short**'],
       ],
@@ -286,16 +287,22 @@ function claims(record: FinchTraining, arms: readonly Arm[], top: Arm): string {
     figureOf(minus(matrixOf(record, { policies: a, ...more }), matrixOf(record, { policies: b, ...more })))
   const treeOver = (policies: readonly string[]): Figure =>
     figureOf(minus(matrixOf(record, { policies, round: 25 }), matrixOf(record, { policies, round: 25, search: 'chain' })))
-  const [delta, group] = [armOf('delta'), armOf('grpo')]
+  const [delta, group] = [armOf('delta, first trees only'), armOf('grpo, first trees only')]
   const n = Math.min(delta?.trainings.length ?? 0, group?.trainings.length ?? 0)
   const firstOf = (arm: Arm): readonly string[] => namesOf(arm).slice(0, n)
   const reward =
     delta && group
       ? [3, 25].map(
           (round) =>
-            `- The paper has the change in score (delta) above the score after, normalised by group (GRPO). In Finch, after ${round} rounds, ${count(n, 'training')} each, delta minus GRPO: ${told(between(firstOf(delta), firstOf(group), { round }))}.`,
+            `- The paper has the change in score (delta) above the score after, normalised by group (GRPO), both with the trees of the untrained policy. In Finch, after ${round} rounds, ${count(n, 'training')} each, delta minus GRPO: ${told(between(firstOf(delta), firstOf(group), { round }))}.`,
         )
       : []
+  const over = arms
+    .filter((arm) => arm !== top && arm.trainings.length === top.trainings.length)
+    .map((arm) => {
+      const at = [3, 25].map((round) => `${told(between(namesOf(top), namesOf(arm), { round }))} after ${round} rounds`)
+      return `- Not in the paper: ${top.name} minus ${arm.name}, ${count(arm.trainings.length, 'training')} each: ${at.join('; ')}.`
+    })
   return [
     `What the paper found, ${record.caption}:`,
     '',
@@ -303,6 +310,7 @@ function claims(record: FinchTraining, arms: readonly Arm[], top: Arm): string {
     `- Not in the paper: beside the untrained policy drawn at temperature 0.4, which learned nothing and is only sharper, the trained one (drawn at 1) is at ${[3, 25].map((round) => `${told(between(namesOf(top), sharpened, { round }))} after ${round} rounds`).join(', and at ')}.`,
     `- The tree above the chain, after 25 rounds: untrained ${told(treeOver(untrained))}; trained ${told(treeOver(namesOf(top)))}.`,
     ...reward,
+    ...over,
   ].join('\n')
 }
 

@@ -76,7 +76,7 @@ test('a policy that cannot spell Finch, or has no room for it, is refused with t
   const said = /^this policy's vocabulary can't spell Finch: "notes\\n" is no token of it, 100 % would be single bytes; take/
   await expect(all(trainFinch(strange, join(root, 'strange')))).rejects.toThrow(said)
   await using short = await jaxEngine({ ...tiny, pieces: vocabulary, context: 64 })
-  const long = "this policy's context of 64 tokens is too short for Finch, which needs 136"
+  const long = "this policy's context of 64 tokens is too short for Finch, which needs 137"
   await expect(all(trainFinch(short, join(root, 'short')))).rejects.toThrow(long)
 })
 

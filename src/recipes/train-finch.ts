@@ -22,14 +22,14 @@ import { checkPolicy, policyParams } from './finch-policy.ts'
 import { type FinchTree, type GrowOptions, growTree, holdoutScore } from './finch-tree.ts'
 import { hold, parsedLines, replaceWhole, strange } from './training-folder.ts'
 
-/** What an edit's tokens are told, by name: `delta` is the paper's, `grpo` its ablation. */
+/** What an edit's tokens are told, by name: `gain` is the recipe's, `delta` the paper's, `grpo` its ablation. */
 export const advantageOf = {
+  gain: { reward: 'gain', baseline: 'group', scale: 'group' },
   'leave-one-out': { baseline: 'leave-one-out' },
   delta: {},
   batch: { baseline: 'batch' },
   whiten: { baseline: 'batch', scale: 'batch' },
   'logit-delta': { reward: 'logit-delta' },
-  gain: { reward: 'gain', baseline: 'group', scale: 'group' },
   grpo,
 } as const satisfies Readonly<Record<string, AdvantageOptions>>
 export type AdvantageName = keyof typeof advantageOf
@@ -69,14 +69,14 @@ export type TrainFinchFact = { readonly kind: 'set'; readonly settings: TrainFin
 /** The recipe of docs/guide/train-a-policy.md. */
 export const trainFinchDefaults: Required<TrainFinchOptions> = {
   seed: 1,
-  steps: 150,
+  steps: 100,
   reward: 'expected',
-  advantage: 'grpo',
+  advantage: 'gain',
   entropy: 0,
   learningRate: 1e-3,
   writer: 'lines',
   ...{ states: 16, rollouts: 8 },
-  ...{ trees: 96, rounds: 8, refresh: 0, lag: 0 },
+  ...{ trees: 64, rounds: 12, refresh: 25, lag: 0 },
   order: 'random',
   ...{ dev: 32, every: 25 },
 }
@@ -97,9 +97,10 @@ export async function* trainFinch(
   const { seed, reward, writer, dev: devCompanies, trees, rounds, states } = settings
   if (states > trees * rounds)
     throw new ConfigError(`${trees} trees of ${rounds} edits leave ${trees * rounds} states at most, and a step takes ${states}`)
-  if (settings.rollouts < 2 && settings.advantage === 'grpo')
+  const { baseline }: AdvantageOptions = advantageOf[settings.advantage]
+  if (settings.rollouts < 2 && baseline === 'group')
     throw new ConfigError(
-      'grpo compares the rollouts of a state: with 1 nothing is learned; give 2 or more, or another advantage',
+      `${settings.advantage} compares the rollouts of a state: with 1 nothing is learned; give 2 or more, or another advantage`,
     )
   using _held = hold(folder)
   const file = join(folder, 'facts.jsonl')

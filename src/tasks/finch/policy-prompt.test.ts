@@ -35,7 +35,7 @@ test('prompts and answers are spelled in tokens of the vocabulary, three a line,
       const o = observe(company, seed % 2 ? perfectNotes(company) : company.notes, { seed })
       const prompt = tokensOf(policyPrompt(o)[0]!.content)!
       expect(prompt.length).toBeLessThanOrEqual(promptTokens)
-      expect((prompt.length - 2) % 3).toBe(0)
+      expect((prompt.length - 3) % 3).toBe(0)
       for (const format of formats) {
         const answer = tokensOf(demonstrate(o, format, rng(seed)))!
         expect(answer.length).toBeLessThanOrEqual(answerTokens)

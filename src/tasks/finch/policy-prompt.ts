@@ -3,9 +3,10 @@
 //
 //   notes                          the rules of the context, the last written last
 //   late: days > 5
-//   seen                           the words of the batch: what the gold queries take them for, and how the actor did
-//   loyal: visits >= 6 right
-//   late: days <= 2 wrong
+//   wrong                          words of the batch that the actor took for something else, and what the gold queries take them for
+//   late: days <= 2
+//   right                          the others
+//   loyal: visits >= 6
 //
 // The answer, as line edits or as a whole text:  <prompt>⏎ late: days <= 2⏎ loyal: drop⏎ </prompt>
 
@@ -18,8 +19,7 @@ import { finch, part } from './parameters.ts'
 import { readQuestion } from './questions.ts'
 import { fragments, words } from './words.ts'
 
-const verdicts = { right: ' right\n', wrong: ' wrong\n' } as const
-const marks = ['notes\n', 'seen\n', '<prompt>\n', '</prompt>', 'drop', '\n', verdicts.right, verdicts.wrong] as const
+const marks = ['notes\n', 'wrong\n', 'right\n', '<prompt>\n', '</prompt>', 'drop', '\n'] as const
 
 /** Tokens that spell every prompt of `policyPrompt` and every answer to it, without overlap: no other token is needed. */
 export const vocabulary: readonly string[] = [...marks, ...[...words.keys()].map((word) => `${word}: `), ...fragments]
@@ -28,7 +28,7 @@ export const vocabulary: readonly string[] = [...marks, ...[...words.keys()].map
 const shownWords = 14
 
 /** Tokens of the longest prompt, and of the longest useful answer: a context's lines, all replaced. */
-export const promptTokens: number = 2 + 3 * (finch.lines + shownWords)
+export const promptTokens: number = 3 + 3 * (finch.lines + shownWords)
 export const answerTokens: number = 2 + 3 * (finch.lines + 1)
 
 /** The prompt of a small policy. Lines of the context that are no rules are not in it. */
@@ -38,10 +38,10 @@ export function policyPrompt(o: Observation): readonly Message[] {
     .flatMap((line) => readRule(line) ?? [])
     .flatMap((rule) => rule.words.map((word) => `${ruleText(word, rule.meaning)}\n`))
     .slice(-finch.lines)
-  const seen = seenWords(o.seen.rollouts)
-    .slice(0, shownWords)
-    .map(({ word, meaning, isWrong }) => `${ruleText(word, meaning)}${verdicts[isWrong ? 'wrong' : 'right']}`)
-  return [{ role: 'user', content: `notes\n${rules.join('')}seen\n${seen.join('')}` }]
+  const seen = seenWords(o.seen.rollouts).slice(0, shownWords)
+  const lines = (isWrong: boolean): string =>
+    seen.flatMap((s) => (s.isWrong === isWrong ? `${ruleText(s.word, s.meaning)}\n` : [])).join('')
+  return [{ role: 'user', content: `notes\n${rules.join('')}wrong\n${lines(true)}right\n${lines(false)}` }]
 }
 
 /** A word of a batch. */
@@ -53,7 +53,7 @@ export interface SeenWord {
   readonly isWrong: boolean
 }
 
-/** The words of a batch in order of appearance. Words and conditions of a query are in the same order. */
+/** The words of a batch, those taken wrong first, each in order of appearance. Words and conditions of a query are in the same order. */
 export function seenWords(rollouts: readonly Rollout[]): readonly SeenWord[] {
   const found = new Map<string, { meanings: string[]; isWrong: boolean }>()
   for (const { question, gold = '', answer } of rollouts) {
@@ -68,7 +68,8 @@ export function seenWords(rollouts: readonly Rollout[]): readonly SeenWord[] {
       found.set(text, { meanings: [...had.meanings, meaning], isWrong: had.isWrong || taken[i] !== meaning })
     })
   }
-  return [...found].map(([word, { meanings, isWrong }]) => ({ word, meaning: commonest(meanings), isWrong }))
+  const seen = [...found].map(([word, { meanings, isWrong }]) => ({ word, meaning: commonest(meanings), isWrong }))
+  return [...seen.filter((s) => s.isWrong), ...seen.filter((s) => !s.isWrong)]
 }
 
 const anyFragment = new RegExp(
