@@ -1,5 +1,6 @@
 import { expect, test } from 'vitest'
 import { rng } from '../../core/rng.ts'
+import type { Rollout } from '../../core/score.ts'
 import { createCompany } from './company.ts'
 import { demonstrate, formats, perfectNotes, perfectText } from './editors.ts'
 import { finch } from './parameters.ts'
@@ -44,14 +45,28 @@ test('prompts and answers are spelled in tokens of the vocabulary, three a line,
   }
 })
 
-test('a word is shown with what most golds take it for, and as wrong if it was ever taken for something else', () => {
-  const rollout = (question: string, gold: string, answer: string) => ({
+/** An attempt at a question about orders. */
+function rollout(question: string, gold: string, answer: string): Rollout {
+  const sql = (where: string): string => `SELECT COUNT(*) FROM orders WHERE ${where}`
+  return {
     ...{ exampleId: question, draw: 0, score: 0, feedback: '', question },
-    ...{
-      gold: `SELECT COUNT(*) FROM orders WHERE ${gold}`,
-      answer: `x <answer>SELECT COUNT(*) FROM orders WHERE ${answer}</answer>`,
-    },
-  })
+    ...{ gold: sql(gold), answer: `x <answer>${sql(answer)}</answer>` },
+  }
+}
+
+test('the prompt has the notes, what was taken wrong, and then the rest of the batch', () => {
+  using company = createCompany({ set: 'dev', seed: 1 })
+  const o = observe(company, 'late: days <= 2\nAnswer in one query.', { seed: 1 })
+  const rollouts = [
+    rollout('How many open orders are there?', "status = 'held'", "status = 'held'"),
+    rollout('How many late orders are there?', 'days > 5', 'days <= 2'),
+  ]
+  expect(policyPrompt({ ...o, seen: { ...o.seen, rollouts } })).toEqual([
+    { role: 'user', content: "notes\nlate: days <= 2\nwrong\nlate: days > 5\nright\nopen: status = 'held'\n" },
+  ])
+})
+
+test('a word is shown with what most golds take it for, and as wrong if it was ever taken for something else', () => {
   const seen = seenWords([
     rollout('How many late orders are there?', 'days > 5', 'days > 5'),
     rollout('How many late open orders are there?', "days > 5 AND status = 'held'", "days <= 2 AND status = 'held'"),
