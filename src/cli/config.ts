@@ -6,6 +6,7 @@ import { basename, dirname, join, resolve } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
 import { ConfigError } from '../core/errors.ts'
 import type { EvolveOptions } from '../options.ts'
+import { typed } from './words.ts'
 
 export interface Config {
   /** Absolute path. */
@@ -31,7 +32,9 @@ export async function loadConfig(given?: string): Promise<Config> {
   const file = findConfig(given)
   if (file === undefined) {
     const missing = given === undefined ? `no ${names[0]} in ${here}` : `${given}: no such config`
-    throw new ConfigError(`${missing}; write one with lamarck init, or name yours: lamarck evolve path/to/${names[0]}`)
+    throw new ConfigError(
+      `${missing}; write one with ${typed('lamarck init')}, or name yours: ${typed(`lamarck evolve path/to/${names[0]}`)}`,
+    )
   }
   hookOnce()
   process.chdir(dirname(file)) // so that the paths in a config are those of its folder

@@ -3,6 +3,7 @@ import type { Run } from '../evolve.ts'
 import { follow } from './follow.ts'
 import { type Meta, type Place, placeOf, type StoreFlags } from './runs-in.ts'
 import { type CommonFlags, terminal } from './terminal.ts'
+import { typed } from './words.ts'
 
 /** The flags of `lamarck demo`. */
 export interface DemoFlags extends CommonFlags, StoreFlags {
@@ -24,7 +25,7 @@ export async function demoCommand(flags: DemoFlags): Promise<number> {
     place,
     start: (signal) => demoRun(place, flags, signal),
   })
-  if (flags.json !== true) screen.say('For a task of your own: lamarck init')
+  if (flags.json !== true) screen.say(`For a task of your own: ${typed('lamarck init')}`)
   return code
 }
 

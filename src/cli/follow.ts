@@ -7,6 +7,7 @@ import type { Place } from './runs-in.ts'
 import { Screen } from './screen.ts'
 import { table } from './table.ts'
 import { oneLine, safe, type Terminal } from './terminal.ts'
+import { typed } from './words.ts'
 
 export interface Follow {
   readonly terminal: Terminal
@@ -54,13 +55,13 @@ export async function follow({ terminal, json, quiet, verbose, place, start }: F
     }
     const code = codeOf(error, isUnderway)
     terminal.warn(`${code === 5 ? 'failed: ' : ''}${failure(error, verbose)}`)
-    if (resume !== '') terminal.warn(`the run is saved; go on with: ${resume}`)
+    if (resume !== '') terminal.warn(`the run is saved; go on with: ${typed(resume)}`)
     return code
   }
 }
 
 function interrupted(resume: string): string {
-  return resume === '' ? 'interrupted' : `interrupted; the run is saved. Go on with: ${resume}`
+  return resume === '' ? 'interrupted' : `interrupted; the run is saved. Go on with: ${typed(resume)}`
 }
 
 interface Showing {

@@ -7,6 +7,7 @@ import { here } from './config.ts'
 import { table } from './table.ts'
 import { type CommonFlags, safe, terminal } from './terminal.ts'
 import { tickets } from './tickets.ts'
+import { typed } from './words.ts'
 
 export interface InitFlags extends CommonFlags {
   readonly from?: string
@@ -29,9 +30,9 @@ export async function initCommand(given: string | undefined, flags: InitFlags): 
     '',
     ...(way === '' ? [] : [`cd ${way}`]),
     table([
-      [`lamarck estimate${model}`, '# what a run takes; spends nothing'],
-      [`lamarck evolve${model}`, '# with a key in the environment; --model ollama:… needs none'],
-      ['lamarck report --html', '# what it found'],
+      [typed(`lamarck estimate${model}`), '# what a run takes; spends nothing'],
+      [typed(`lamarck evolve${model}`), '# with a key in the environment; --model ollama:… needs none'],
+      [typed('lamarck report --html'), '# what it found'],
     ]),
   ]
   terminal(flags).say(safe(lines.join('\n')))
@@ -77,6 +78,7 @@ async function fromPromptfoo(config: string, folder: string): Promise<Made> {
   const which = prompts.length === 1 ? '' : `\n    prompt: 1, // of ${prompts.length}: one evolves; its label or its number`
   const text = `import { defineConfig } from 'lamarck'
 import { promptfooTask } from 'lamarck/tasks/promptfoo'
+import { typed } from './words.ts'
 
 export default defineConfig({
   task: promptfooTask({

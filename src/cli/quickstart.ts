@@ -27,7 +27,7 @@ import { type Meta, type Place, placeOf, type StoreFlags } from './runs-in.ts'
 import { table } from './table.ts'
 import { type CommonFlags, safe, type Terminal, terminal } from './terminal.ts'
 import { progress } from './train.ts'
-import { clock, count, many, wholeNumber } from './words.ts'
+import { clock, count, many, typed, wholeNumber } from './words.ts'
 
 /** The flags of `lamarck quickstart`. */
 export interface QuickstartFlags extends CommonFlags, StoreFlags {
@@ -67,7 +67,7 @@ export async function quickstartCommand(flags: QuickstartFlags): Promise<number>
     return 0
   } catch (error) {
     if (!stop.signal.aborted) throw error
-    screen.warn(`interrupted; go on with: ${meta.partOf}`)
+    screen.warn(`interrupted; go on with: ${typed(commandOf(flags, place))}`)
     return 130
   }
 }
@@ -293,9 +293,9 @@ function shownText({ shown }: QuickstartTable, screen: Terminal, flag: string): 
     contextDiff(shown.before, shown.after, screen),
     '',
     table([
-      [`lamarck status ${shown.run}${flag}`, 'how it came about: the tree'],
-      [`lamarck report ${shown.run}${flag}`, 'what it found; --html: a page'],
-      [`lamarck runs${flag}`, 'all runs that the table is made of'],
+      [typed(`lamarck status ${shown.run}${flag}`), 'how it came about: the tree'],
+      [typed(`lamarck report ${shown.run}${flag}`), 'what it found; --html: a page'],
+      [typed(`lamarck runs${flag}`), 'all runs that the table is made of'],
     ]),
   ].join('\n')
 }
@@ -341,8 +341,8 @@ function realText(all: readonly RealFact[], { paint }: Pick<Terminal, 'paint'>):
 
 function nextSteps(): string {
   return table([
-    ['lamarck init', 'a task of your own'],
-    ['lamarck evolve --model ollama:qwen3', 'with a model of your own'],
-    ['lamarck train', 'a longer training, with all switches'],
+    [typed('lamarck init'), 'a task of your own'],
+    [typed('lamarck evolve --model ollama:qwen3'), 'with a model of your own'],
+    [typed('lamarck train'), 'a longer training, with all switches'],
   ])
 }

@@ -10,6 +10,7 @@ import { follow } from './follow.ts'
 import { overridesOf, together, withOverrides } from './overrides.ts'
 import { configAt, type Found, findRun, metaOf, type Opened, openRuns } from './runs-in.ts'
 import { terminal } from './terminal.ts'
+import { typed } from './words.ts'
 
 export interface ResumeFlags extends EvolveFlags {
   readonly config?: string
@@ -36,7 +37,7 @@ export async function resumeCommand(id: string | undefined, flags: ResumeFlags):
 /** What a run was started with, and what the flags now say over it; its own limits stay unless the flags raise them. */
 export async function optionsOf(found: Found, opened: Opened, flags: ResumeFlags): Promise<EvolveOptions> {
   const { config, overrides = {}, partOf } = metaOf(found.row)
-  if (partOf !== undefined) throw new ConfigError(`run "${found.row.id}" is one of several: go on with ${partOf}`)
+  if (partOf !== undefined) throw new ConfigError(`run "${found.row.id}" is one of several: go on with ${typed(partOf)}`)
   if (config === undefined && flags.config === undefined) {
     throw new ConfigError(
       `run "${found.row.id}" was not started by lamarck evolve: name its config with --config, or resume it in code`,

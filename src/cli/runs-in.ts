@@ -8,6 +8,7 @@ import { defaultStore, openStore } from '../evolve.ts'
 import { type Measured, type Report, reportOf, type Told, tell } from '../report.ts'
 import { findConfig, here, loadConfig } from './config.ts'
 import type { Overrides } from './overrides.ts'
+import { typed } from './words.ts'
 
 export interface StoreFlags {
   readonly store?: string
@@ -95,7 +96,7 @@ export async function reportIn({ store }: Opened, { row, told }: Found): Promise
   const report = reportOf(row.id, told, await measuredOf(store, row.id))
   if (report) return report
   throw new ConfigError(
-    `run "${row.id}" has not come to its report; see lamarck status ${row.id}, or go on with lamarck resume ${row.id}`,
+    `run "${row.id}" has not come to its report; see ${typed(`lamarck status ${row.id}`)}, or go on with ${typed(`lamarck resume ${row.id}`)}`,
   )
 }
 

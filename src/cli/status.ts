@@ -5,7 +5,7 @@ import { isSimulated, type Told } from '../report.ts'
 import { findRun, holderOf, measuredOf, openRuns, type StoreFlags } from './runs-in.ts'
 import { type CommonFlags, safe, terminal } from './terminal.ts'
 import { treeLines } from './tree-text.ts'
-import { costs, within } from './words.ts'
+import { costs, typed, within } from './words.ts'
 
 export interface StatusFlags extends CommonFlags, StoreFlags {
   readonly json?: boolean
@@ -58,6 +58,6 @@ export async function standing(store: Store, id: string, { state, names }: Pick<
   if (state.result && isSimulated(names)) return 'simulated: no claim'
   if (state.result) return state.result.gain.shown ? 'improved' : 'no improvement shown'
   const holder = await holderOf(store, id)
-  if (holder === undefined) return `not finished: lamarck resume ${id}`
+  if (holder === undefined) return `not finished: ${typed(`lamarck resume ${id}`)}`
   return state.paused ? `paused (${holder})` : state.stopped ? `looking at test (${holder})` : `running (${holder})`
 }

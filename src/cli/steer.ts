@@ -4,6 +4,7 @@ import type { Steer } from '../core/facts.ts'
 import { objection } from '../core/state.ts'
 import { findRun, holderOf, openRuns, type StoreFlags } from './runs-in.ts'
 import { type CommonFlags, terminal } from './terminal.ts'
+import { typed } from './words.ts'
 
 /** Leaves a wish. @throws {ConfigError} when the run can't follow it. */
 export async function steerCommand(id: string | undefined, steer: Steer, flags: CommonFlags & StoreFlags): Promise<number> {
@@ -18,7 +19,8 @@ export async function steerCommand(id: string | undefined, steer: Steer, flags: 
   await opened.store.steer(row.id, steer)
   const holder = isOver ? undefined : await holderOf(opened.store, row.id)
   const more = isOver ? ` --rounds ${told.state.rounds + 1}` : ''
-  const when = holder === undefined ? `when it goes on: lamarck resume ${row.id}${more}${opened.flag}` : 'between two rounds'
+  const when =
+    holder === undefined ? `when it goes on: ${typed(`lamarck resume ${row.id}${more}${opened.flag}`)}` : 'between two rounds'
   terminal(flags).say(`run ${row.id} will ${said[steer.wish](steer)} ${when}`)
   return 0
 }

@@ -4,6 +4,17 @@ import { ConfigError } from '../core/errors.ts'
 import type { Interval } from '../core/statistics.ts'
 import { dollars, percent } from '../report.ts'
 
+/**
+ * "lamarck report", as it can be typed where this program was started: after npx, or through the scripts of a clone. `npm` = what npm says of
+ * itself to a program that it starts.
+ */
+export function typed(command: string, npm: NodeJS.ProcessEnv = process.env): string {
+  const { npm_package_name: name, npm_lifecycle_event: script, npm_command: how } = npm
+  const isClone = name === 'lamarck' && (script === 'start' || script === 'lamarck')
+  if (isClone) return command.replace(/^lamarck/, 'npm run lamarck --')
+  return how === 'exec' || script === 'npx' ? `npx ${command}` : command
+}
+
 export function count(n: number): string {
   return Math.round(n).toLocaleString('en-US')
 }
