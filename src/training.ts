@@ -3,7 +3,7 @@ export type { Adam, Engine, Group, Loss, Metrics, Sampled } from './core/engine.
 export type { Writer } from './core/evolver.ts'
 export type { TokenCompletion } from './core/model.ts'
 export { finchWriter } from './recipes/finch.ts'
-export { type FinchEngineOptions, finchEngine, policyParams, warmStartFile } from './recipes/finch-policy.ts'
+export { type FinchEngineOptions, finchEngine, finchGrammar, policyParams, warmStartFile } from './recipes/finch-policy.ts'
 export {
   type AdvantageName,
   type TrainFinchFact,

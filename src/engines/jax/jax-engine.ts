@@ -20,6 +20,8 @@ import { policyOf } from './policy.ts'
 import { checkShape, type Shape, weightCount } from './shape.ts'
 import { type PolicyTokenizer, vocabularyTokenizer } from './tokenizer.ts'
 
+export type { Edge, Grammar } from './grammar.ts'
+
 /** A shape without the size of the vocabulary: the tokenizer knows it. */
 export interface JaxOptions extends Partial<Omit<Shape, 'vocabulary'>> {
   /** Words and fragments that are one token each; everything else is spelled in bytes. */
