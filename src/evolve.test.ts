@@ -75,6 +75,16 @@ test('a context that helps is found, shown on test and returned', async () => {
   expect(events.every((e) => e.line.length > 0)).toBe(true)
 })
 
+test.each([
+  ['no answer right', () => 0, /^every answer to the seed context scored 0/],
+  ['every answer right', () => 1, /^every answer to the seed context is right/],
+  ['some right', undefined, undefined],
+])('a seed context with %s is told of once', async (_, score, line) => {
+  const events = await all(evolve(small({ rounds: 1, ...(score && { score }) })).events)
+  const warnings = events.filter((e) => e.kind === 'warning').map((e) => e.line)
+  expect(warnings).toEqual(line ? [expect.stringMatching(line)] : [])
+})
+
 test('events may be read by several, also after the end', async () => {
   const run = evolve(small({ rounds: 1 }))
   await run.result

@@ -218,10 +218,13 @@ async function driven({ id, given, prepared, store, facts, options, log, wishes,
         await store.append(id, more, count)
         count += more.length
         for (const fact of more) {
+          const isFirst = mirror.nodes.length === 0
           apply(mirror, fact)
           if (fact.kind === 'stopped') clock.close()
           if (fact.kind === 'steered' && fact.wish === 'extend') clock.set(mirror.budget, options)
           say(fact)
+          const edge = isFirst ? edgeOf(mirror) : undefined
+          if (edge !== undefined) log.push({ kind: 'warning', line: edge })
         }
         // A life that is killed has kept its time, but for its last round.
         if (more.some((fact) => fact.kind === 'settled')) await keep()
@@ -257,6 +260,15 @@ function tooSmall(state: State, o: Options): string | undefined {
   const rounds = roundsAfforded(state, o)
   if (rounds >= Math.min(fewRounds, o.rounds)) return undefined
   return `the budget affords about ${Math.max(0, rounds)} of ${o.rounds} rounds beside scoring the seed and the closing look at test; see lamarck estimate`
+}
+
+/** What is odd about the score of the seed context, when that is all there is. */
+function edgeOf({ nodes: [seed] }: State): string | undefined {
+  if (seed?.score.mean === 0)
+    return 'every answer to the seed context scored 0: if that is a surprise, stop and look at the scorer and at the form of the answers'
+  return seed?.score.mean === 1
+    ? 'every answer to the seed context is right: this holdout leaves nothing to gain; harder problems would'
+    : undefined
 }
 
 /**

@@ -23,7 +23,15 @@ import { finchTask } from '../tasks/finch/task.ts'
 import { finchWriter } from './finch.ts'
 import { finchEngine, finchGrammar, policyParams, warmStartFile } from './finch-policy.ts'
 import type { FinchTree } from './finch-tree.ts'
-import { curveOf, endsOf, readFacts, type TrainFinchFact, type TrainFinchSettings, trainFinch } from './train-finch.ts'
+import {
+  curveOf,
+  endsOf,
+  readFacts,
+  type TrainFinchFact,
+  type TrainFinchSettings,
+  trainFinch,
+  trainFinchDefaults,
+} from './train-finch.ts'
 
 /** How much of everything. */
 export interface QuickstartSizes {
@@ -155,7 +163,7 @@ export async function* quickstart(options: QuickstartOptions): AsyncGenerator<Qu
 /** What of a training the sizes decide; it is looked at about every 24 steps, and at its end. */
 function trainingOf({ steps }: QuickstartSizes): Pick<TrainFinchSettings, 'steps' | 'every' | 'trees' | 'dev'> {
   const every = Math.ceil(steps / Math.max(1, Math.round(steps / 24)))
-  return { steps, every, trees: Math.min(96, Math.max(4, steps)), dev: Math.min(16, Math.ceil(steps / 4)) }
+  return { steps, every, trees: Math.min(trainFinchDefaults.trees, Math.max(4, steps)), dev: Math.min(16, Math.ceil(steps / 4)) }
 }
 
 /** The facts of a training, those of an earlier life first. */

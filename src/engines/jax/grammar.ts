@@ -29,12 +29,12 @@ export function automatonOf(grammar: Grammar, tokenizer: PolicyTokenizer): Autom
   next[whole * tokenizer.size + end] = over
   Object.entries(grammar).forEach(([name, edges], state) => {
     for (const { pieces, to } of edges) {
-      const after = to === undefined ? whole : names.indexOf(to)
-      if (after < 0) throw new ConfigError(`the grammar's state "${name}" leads to "${to}", which is not there`)
+      const follows = to === undefined ? whole : names.indexOf(to)
+      if (follows < 0) throw new ConfigError(`the grammar's state "${name}" leads to "${to}", which is not there`)
       for (const piece of pieces) {
         const at = state * tokenizer.size + tokenOf(piece, tokenizer)
         if (next[at] !== -1) throw new ConfigError(`the grammar's state "${name}" takes ${JSON.stringify(piece)} to two places`)
-        next[at] = after
+        next[at] = follows
       }
     }
   })
