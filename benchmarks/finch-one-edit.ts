@@ -1,5 +1,5 @@
-// What one edit earns, which is all that a reward of one step sees, beside where the same editor leads in 25 rounds: why the recipe's reward
-// counts no harm. Scripted editors write what the actor took wrong, or all that the batch shows, or nothing where the context is full;
+// What one edit earns, which is all that a reward of one step sees, beside where the same editor leads in 25 rounds, and beside its gain,
+// which counts no harm. Scripted editors write what the actor took wrong, or all that the batch shows, or nothing where the context is full;
 // contexts are those of trees that a trained policy grew. In Finch (simulated).
 // Usage: node benchmarks/finch-one-edit.ts POLICY [COMPANIES]    POLICY is a checkpoint of lamarck train
 import { writeFileSync } from 'node:fs'

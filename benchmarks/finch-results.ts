@@ -16,7 +16,7 @@ import { mean } from '../src/core/score.ts'
 import type { Selection } from '../src/core/tree.ts'
 import { finchViolation, finchWriter } from '../src/recipes/finch.ts'
 import { finchEngine, finchGrammar, policyParams, warmStartFile } from '../src/recipes/finch-policy.ts'
-import { endsOf, growAll, readFacts, sharesOf, type TrainFinchSettings, trainFinchDefaults } from '../src/recipes/train-finch.ts'
+import { endsOf, growAll, readFacts, sharesOf, type TrainFinchSettings } from '../src/recipes/train-finch.ts'
 import { createCompany } from '../src/tasks/finch/company.ts'
 import type { Format } from '../src/tasks/finch/editors.ts'
 import { finchHash } from '../src/tasks/finch/hash.ts'
@@ -176,7 +176,7 @@ function armOf({ advantage, reward, order, entropy, refresh, lag, writer }: Trai
     ...(reward === 'sampled' ? ['sampled reward'] : []),
     ...(order === 'random' ? [] : [`${order} first`]),
     ...(entropy > 0 ? [`entropy ${entropy}`] : []),
-    ...(refresh === 0 ? ['first trees only'] : refresh === trainFinchDefaults.refresh ? [] : [`trees again every ${refresh}`]),
+    ...(refresh > 0 ? [`trees again every ${refresh}`] : []),
     ...(lag === 1 ? ['one step off'] : []),
     ...(writer === 'rewrite' ? ['whole rewrites'] : []),
   ].join(', ')

@@ -287,22 +287,16 @@ function claims(record: FinchTraining, arms: readonly Arm[], top: Arm): string {
     figureOf(minus(matrixOf(record, { policies: a, ...more }), matrixOf(record, { policies: b, ...more })))
   const treeOver = (policies: readonly string[]): Figure =>
     figureOf(minus(matrixOf(record, { policies, round: 25 }), matrixOf(record, { policies, round: 25, search: 'chain' })))
-  const [delta, group] = [armOf('delta, first trees only'), armOf('grpo, first trees only')]
+  const [delta, group] = [armOf('delta'), armOf('grpo')]
   const n = Math.min(delta?.trainings.length ?? 0, group?.trainings.length ?? 0)
   const firstOf = (arm: Arm): readonly string[] => namesOf(arm).slice(0, n)
   const reward =
     delta && group
       ? [3, 25].map(
           (round) =>
-            `- The paper has the change in score (delta) above the score after, normalised by group (GRPO), both with the trees of the untrained policy. In Finch, after ${round} rounds, ${count(n, 'training')} each, delta minus GRPO: ${told(between(firstOf(delta), firstOf(group), { round }))}.`,
+            `- The paper has the change in score (delta) above the score after, normalised by group (GRPO). In Finch, after ${round} rounds, ${count(n, 'training')} each, delta minus GRPO: ${told(between(firstOf(delta), firstOf(group), { round }))}.`,
         )
       : []
-  const over = arms
-    .filter((arm) => arm !== top && arm.trainings.length === top.trainings.length)
-    .map((arm) => {
-      const at = [3, 25].map((round) => `${told(between(namesOf(top), namesOf(arm), { round }))} after ${round} rounds`)
-      return `- Not in the paper: ${top.name} minus ${arm.name}, ${count(arm.trainings.length, 'training')} each: ${at.join('; ')}.`
-    })
   return [
     `What the paper found, ${record.caption}:`,
     '',
@@ -310,7 +304,6 @@ function claims(record: FinchTraining, arms: readonly Arm[], top: Arm): string {
     `- Not in the paper: beside the untrained policy drawn at temperature 0.4, which learned nothing and is only sharper, the trained one (drawn at 1) is at ${[3, 25].map((round) => `${told(between(namesOf(top), sharpened, { round }))} after ${round} rounds`).join(', and at ')}.`,
     `- The tree above the chain, after 25 rounds: untrained ${told(treeOver(untrained))}; trained ${told(treeOver(namesOf(top)))}.`,
     ...reward,
-    ...over,
   ].join('\n')
 }
 

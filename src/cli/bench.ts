@@ -310,7 +310,7 @@ async function finchNamed(flags: BenchFlags, { screen, signal }: Around): Promis
     throw new ConfigError(`unknown preset "${preset}" (have: ${[...ablationNames, 'reward', 'transfer'].join(', ')})`)
   }
   const isOneArm = preset === 'reward' || preset === 'transfer'
-  const rewards = preset === 'reward' ? (['gain', 'grpo', 'delta'] as const) : (['gain', 'grpo'] as const)
+  const rewards = preset === 'reward' ? (['grpo', 'delta', 'gain'] as const) : (['grpo', 'delta'] as const)
   refuseIdle(flags, { isOneArm, most: rewards.length })
   const arms = isOneArm ? [armOf('lse')] : armsOf(flags)
   if (flags.policy?.length === 0) throw new ConfigError('--policy names no file: give one, or leave it out and it is trained')
@@ -358,7 +358,7 @@ function refuseIdle(
   if (policy.length > most) throw new ConfigError(`--policy names ${policy.length} checkpoints: give ${most} at most`)
 }
 
-const policyNames = { gain: 'trained', grpo: 'trained with GRPO', delta: 'trained with delta' } as const
+const policyNames = { grpo: 'trained', delta: 'trained with delta', gain: 'trained with gain' } as const
 
 /** Steps of a training for `--quick`. */
 const quickSteps = 30

@@ -298,7 +298,7 @@ function commands(ended: (code: number) => void): Command {
   add('train', 'train the embedded policy by LSE in Finch, offline, or a language model by a recipe; killed, it goes on', [
     'lamarck train',
     'lamarck train --steps 50 --seed 2 --out .lamarck/train-2',
-    'lamarck train --advantage delta --reward sampled --order potential --refresh 0 --out .lamarck/paper',
+    'lamarck train --advantage delta --reward sampled --order potential --out .lamarck/paper',
     'lamarck train estimate --recipe bird-qwen3-4b',
     'lamarck train collect --recipe bird-qwen3-4b --data bird --model vllm:Qwen/Qwen3-4B-Instruct-2507',
     'lamarck train run --recipe bird-qwen3-4b --data bird --model vllm:Qwen/Qwen3-4B-Instruct-2507 --url http://127.0.0.1:8001 --tokenizer qwen3',
@@ -307,14 +307,14 @@ function commands(ended: (code: number) => void): Command {
     .option('--steps <n>', 'steps of learning; default: 100', number)
     .option('--seed <n>', 'of all chance; default: 1', number)
     .option('--reward <name>', 'expected or sampled')
-    .option('--advantage <name>', 'gain (the default), grpo, leave-one-out, delta (the paper), batch, whiten or logit-delta')
+    .option('--advantage <name>', 'grpo (the default), gain, leave-one-out, delta (the paper), batch, whiten or logit-delta')
     .option('--learning-rate <x>', 'default: 0.001', number)
     .option('--entropy <x>', 'what the entropy of the policy counts in the loss; default: 0', number)
     .option('--writer <name>', 'lines (changes of lines, the default) or rewrite (whole notes; needs --from)')
     .option('--states <n>', 'states a step; default: 16', number)
     .option('--rollouts <n>', 'edits of each state a step; default: 8', number)
     .option('--order <name>', 'of the states: random (the default), potential or reversed')
-    .option('--refresh <n>', 'grow the trees again after every n steps, 0 = never; default: 25', number)
+    .option('--refresh <n>', 'grow the trees again after every n steps; default: never', number)
     .option('--one-step-off', "draw a step's edits while the step before still trains; default: on-policy")
     .option('--engine <name>', 'jax (Finch) or tinker (a recipe)')
     .option('--workers <n>', 'threads; changes no result', number)

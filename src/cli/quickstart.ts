@@ -153,7 +153,7 @@ class Shown implements Disposable {
     return [
       paint(
         'bold',
-        'An evolver is trained by LSE, rewarded with the gain of each edit, then evolves contexts of companies it never saw.',
+        'An evolver is trained by LSE, with the advantages of GRPO, then evolves contexts of companies it never saw.',
       ),
       'In Finch (simulated): companies, models, answers are programs; SQL really runs.',
       ...(isQuick ? [`Smaller than the whole: ${sizesText(sizes)} (whole: ${sizesText(wholeSizes)}).`] : []),

@@ -26,7 +26,7 @@ test('a training is told in lines: settings, every tenth step with the time left
   ]
   const lines = progress()
   expect(facts.flatMap((fact, i) => lines(fact, 6 * i))).toEqual([
-    'training in Finch (simulated): gain of expected rewards, learning rate 0.001, seed 1, beginning with jax:1',
+    'training in Finch (simulated): grpo of expected rewards, learning rate 0.001, seed 1, beginning with jax:1',
     '64 states to learn from, mean score 0.321; invalid edits 3.0 %',
     'step 10/20  reward −0.100  invalid 25.0 %  copies 0.0 %  kept –  20 tokens an edit  0:54 left',
     'step 20/20  reward +0.100  invalid 25.0 %  copies 0.0 %  kept 87.5 %  20 tokens an edit  0:00 left',
@@ -50,7 +50,7 @@ test.each([
 })
 
 test.each([
-  [{ advantage: 'best' }, 'unknown advantage "best" (have: gain, leave-one-out, delta, batch, whiten, logit-delta, grpo)'],
+  [{ advantage: 'best' }, 'unknown advantage "best" (have: leave-one-out, delta, batch, whiten, logit-delta, gain, grpo)'],
   [{ reward: 'hoped' }, 'unknown reward "hoped" (have: expected, sampled)'],
   [{ steps: 0 }, 'steps is 0: give a whole number from 1'],
   [{ seed: 1.5 }, 'seed is 1.5: give a whole number'],

@@ -97,7 +97,7 @@ function optionsOf(flags: TrainFlags): TrainFinchOptions {
     ...count('steps', flags.steps),
     ...count('states', flags.states),
     ...count('rollouts', flags.rollouts, mostRollouts),
-    ...(flags.refresh === 0 ? { refresh: 0 } : count('refresh', flags.refresh)),
+    ...count('refresh', flags.refresh),
     ...(flags.oneStepOff && { lag: 1 }),
     ...(seed !== undefined && { seed }),
     ...(learningRate !== undefined && { learningRate }),

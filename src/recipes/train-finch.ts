@@ -22,14 +22,14 @@ import { checkPolicy, policyParams } from './finch-policy.ts'
 import { type FinchTree, type GrowOptions, growTree, holdoutScore } from './finch-tree.ts'
 import { hold, parsedLines, replaceWhole, strange } from './training-folder.ts'
 
-/** What an edit's tokens are told, by name: `gain` is the recipe's, `delta` the paper's, `grpo` its ablation. */
+/** What an edit's tokens are told, by name: `delta` is the paper's, `grpo` its ablation and the recipe's. */
 export const advantageOf = {
-  gain: { reward: 'gain', baseline: 'group', scale: 'group' },
   'leave-one-out': { baseline: 'leave-one-out' },
   delta: {},
   batch: { baseline: 'batch' },
   whiten: { baseline: 'batch', scale: 'batch' },
   'logit-delta': { reward: 'logit-delta' },
+  gain: { reward: 'gain', baseline: 'group', scale: 'group' },
   grpo,
 } as const satisfies Readonly<Record<string, AdvantageOptions>>
 export type AdvantageName = keyof typeof advantageOf
@@ -71,12 +71,12 @@ export const trainFinchDefaults: Required<TrainFinchOptions> = {
   seed: 1,
   steps: 100,
   reward: 'expected',
-  advantage: 'gain',
+  advantage: 'grpo',
   entropy: 0,
   learningRate: 1e-3,
   writer: 'lines',
   ...{ states: 16, rollouts: 8 },
-  ...{ trees: 64, rounds: 12, refresh: 25, lag: 0 },
+  ...{ trees: 64, rounds: 12, refresh: 0, lag: 0 },
   order: 'random',
   ...{ dev: 32, every: 25 },
 }
