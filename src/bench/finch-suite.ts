@@ -175,6 +175,9 @@ async function opened(of: ReturnType<typeof companiesIn>[number], actor: ActorNa
   }
 }
 
+/** Where development companies chose another learning rate than the recipe's. */
+const learningRates: Partial<Record<AdvantageName, number>> = { delta: 5e-4 }
+
 /** How policies are trained for a race. */
 export interface TrainedOptions extends Pick<TrainFinchOptions, 'seed' | 'steps'> {
   /** Where policies are kept. */
@@ -188,15 +191,16 @@ export function trainedPolicies(
   advantages: readonly AdvantageName[],
   { folder, signal, onFact = () => {}, ...given }: TrainedOptions,
 ): Promise<readonly string[]> {
-  const { seed, steps, learningRate } = { ...trainFinchDefaults, ...given }
+  const { seed, steps } = { ...trainFinchDefaults, ...given }
   return Promise.all(
     advantages.map(async (advantage) => {
+      const learningRate = learningRates[advantage] ?? trainFinchDefaults.learningRate
       const at = join(folder, `${advantage}-${learningRate}-${steps}-s${seed}-${finchHash().slice(0, 8)}`)
       const policy = join(at, 'policy.safetensors')
       if (readFacts(join(at, 'facts.jsonl')).at(-1)?.kind === 'ended' && existsSync(policy)) return policy
       await using engine = await finchEngine({ folder: at, workers: 1 })
       await engine.load(warmStartFile)
-      const settings = { seed, steps, advantage, ...(signal && { signal }) }
+      const settings = { seed, steps, learningRate, advantage, ...(signal && { signal }) }
       for await (const fact of trainFinch(engine, at, settings)) onFact(advantage, fact)
       return policy
     }),
