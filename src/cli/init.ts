@@ -78,7 +78,6 @@ async function fromPromptfoo(config: string, folder: string): Promise<Made> {
   const which = prompts.length === 1 ? '' : `\n    prompt: 1, // of ${prompts.length}: one evolves; its label or its number`
   const text = `import { defineConfig } from 'lamarck'
 import { promptfooTask } from 'lamarck/tasks/promptfoo'
-import { typed } from './words.ts'
 
 export default defineConfig({
   task: promptfooTask({
