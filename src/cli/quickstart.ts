@@ -343,6 +343,6 @@ function nextSteps(): string {
   return table([
     [typed('lamarck init'), 'a task of your own'],
     [typed('lamarck evolve --model ollama:qwen3'), 'with a model of your own'],
-    [typed('lamarck train'), 'a longer training, with all switches'],
+    [typed('lamarck train'), 'a training with all its switches'],
   ])
 }
