@@ -8,6 +8,8 @@ import { finchCaption } from '../src/bench/finch-suite.ts'
 import { contextText } from '../src/core/context.ts'
 import type { Writer } from '../src/core/evolver.ts'
 import { type Model, noUsage } from '../src/core/model.ts'
+import type { Observation } from '../src/core/observation.ts'
+import { gainReward } from '../src/core/reward.ts'
 import { mean } from '../src/core/score.ts'
 import { meanInterval } from '../src/core/statistics.ts'
 import { finchWriter } from '../src/recipes/finch.ts'
@@ -18,7 +20,7 @@ import { type Company, createCompany } from '../src/tasks/finch/company.ts'
 import { finchHash } from '../src/tasks/finch/hash.ts'
 import { finch } from '../src/tasks/finch/parameters.ts'
 import { companiesIn } from '../src/tasks/finch/sets.ts'
-import { type Picks, written } from './copier.ts'
+import { copy, written } from './copier.ts'
 
 const [, , checkpoint, size = '32'] = process.argv
 const count = Number(size)
@@ -29,17 +31,20 @@ const marks = [1, 3, 10, 25]
 const rounds = 25
 const { write: _, ...reader } = finchWriter()
 
-/** Scripted editors, by which words of the batch they write into a context. */
-const editors: Readonly<Record<string, (notes: string) => Picks>> = {
-  'every word of the batch': () => () => true,
-  'words that were taken wrong': () => (word) => word.isWrong,
-  'every word, none once it is full': (notes) => () => fillOf(notes) !== full,
+/** What a scripted editor answers. */
+type Editor = (o: Observation) => string
+
+/** Scripted editors, by which words of the batch they write. */
+const editors: Readonly<Record<string, Editor>> = {
+  'every word of the batch': (o) => written(o, () => true),
+  'words that were taken wrong': copy,
+  'every word, none once it is full': (o) => written(o, () => fillOf(contextText(o.node.context)) !== full),
 }
 
 /** An editor as a policy: its prompt is what it will answer. */
-function scripted(editor: (notes: string) => Picks): { readonly writer: Writer; readonly policy: Model } {
+function scripted(editor: Editor): { readonly writer: Writer; readonly policy: Model } {
   return {
-    writer: { ...reader, write: (o) => [{ role: 'user', content: written(o, editor(contextText(o.node.context))) }] },
+    writer: { ...reader, write: (o) => [{ role: 'user', content: editor(o) }] },
     policy: {
       name: 'simulated:finch-script',
       sample: async ([message]) => [{ text: message!.content, finish: 'stop', usage: noUsage }], // the writer's one message
@@ -48,9 +53,9 @@ function scripted(editor: (notes: string) => Picks): { readonly writer: Writer; 
 }
 
 /** Change of the expected holdout score by one edit of each state of a tree, by how full the context is. */
-function earnedIn(tree: FinchTree, editor: (notes: string) => Picks): ReadonlyMap<string, readonly number[]> {
+function earnedIn(tree: FinchTree, editor: Editor): ReadonlyMap<string, readonly number[]> {
   const earned = tree.asked.map(({ observation: o }) => {
-    const edit = reader.read(written(o, editor(contextText(o.node.context))), o)
+    const edit = reader.read(editor(o), o)
     const score = (notes: string): number => holdoutScore(tree.company, notes, { reward: 'expected', seed })
     const before = contextText(o.node.context)
     const after = edit.kind === 'edit' ? score(String(edit.context.notes)) : undefined
@@ -87,10 +92,9 @@ async function oneEdit(): Promise<readonly (readonly string[])[]> {
     const changes = Object.values(editors).map((editor) =>
       trees.map((tree) => earnedIn(tree, editor).get(fill) ?? []).filter((its) => its.length > 0),
     )
-    const gain = (change: number): number => Math.max(0, change)
     return [
       [`${fill}, change`, ...changes.map((each) => points(each.map(mean)))],
-      [`${fill}, gain`, ...changes.map((each) => points(each.map((its) => mean(its.map(gain)))))],
+      [`${fill}, gain`, ...changes.map((each) => points(each.map((its) => mean(its.map((change) => gainReward(0, change))))))],
     ]
   })
 }

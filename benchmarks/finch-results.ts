@@ -11,7 +11,6 @@ import { basename, dirname, join } from 'node:path'
 import type { Context } from '../src/core/context.ts'
 import { checked } from '../src/core/evolver.ts'
 import type { Model } from '../src/core/model.ts'
-import type { Observation } from '../src/core/observation.ts'
 import { mean } from '../src/core/score.ts'
 import type { Selection } from '../src/core/tree.ts'
 import { finchViolation, finchWriter } from '../src/recipes/finch.ts'
@@ -246,27 +245,22 @@ async function validOf(policy: string, checkpoint: string, format: Format = 'lin
     return
   }
   const made = await once({ checkpoint: short(checkpoint), drawn, count }, async () => {
-    const kept = await engine.policyAt(checkpoint, { grammar: finchGrammar(format) })
-    const trees = await growAll(companies, kept, { rounds: 8, seed: 5, reward: 'sampled', writer: format })
+    const byGrammar = await engine.policyAt(checkpoint, { grammar: finchGrammar(format) })
+    const trees = await growAll(companies, byGrammar, { rounds: 8, seed: 5, reward: 'sampled', writer: format })
     const asked = trees.flatMap((t) => t.asked).slice(0, drawn / each)
     const writer = finchWriter(format)
-    const validOf = async (model: Model): Promise<number> => {
+    const usable = async (model: Model): Promise<number> => {
       const answers = asked.map(async ({ observation, prompt }, i) => {
         const completions = await model.sample(prompt, { ...policyParams, n: each, seed: 1_000_000 + i * each })
-        const edits = completions.map((c) => checked(writer.read(c.text, observation), check(observation)))
+        const check = (next: Context): string | undefined => finchViolation(observation.node.context, next)
+        const edits = completions.map((c) => checked(writer.read(c.text, observation), check))
         return edits.filter((edit) => edit.kind === 'edit').length
       })
       return (await Promise.all(answers)).reduce((a, b) => a + b, 0)
     }
-    const freely = await engine.policyAt(checkpoint)
-    return { valid: await validOf(kept), freely: await validOf(freely), of: asked.length * each }
+    return { valid: await usable(byGrammar), freely: await usable(await engine.policyAt(checkpoint)), of: asked.length * each }
   })
   valid.push({ policy, ...(made as { valid: number; freely: number; of: number }) }) // made above
-}
-
-/** Why a context may not follow the one that was seen. */
-function check({ node }: Observation): (next: Context) => string | undefined {
-  return (next) => finchViolation(node.context, next)
 }
 
 /** What was computed for this Finch before, or is now. */

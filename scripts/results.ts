@@ -204,8 +204,8 @@ function aims(record: FinchTraining, top: Arm): string {
   const t25Other = at(trained, 25, 'finch-actor-2')
   const carried = (t25Other.mean * way('finch-actor-2')) / (t25.mean * way('finch-actor'))
   const needed = need.reached
-    ? `${need.rounds} rounds (${need.rounds * callsARound} calls)`
-    : `more than ${need.rounds} rounds (at ${percent(need.share)} then)`
+    ? `${need.rounds} rounds (${need.rounds * callsARound} calls, ${count(need.seeds, 'seed')})`
+    : `more than ${need.rounds} rounds (at ${percent(need.share)} then, ${count(need.seeds, 'seed')})`
   return table(
     [caption, 'untrained', 'trained', 'aim', 'so'],
     [
@@ -244,16 +244,17 @@ const callsARound = 61
 function roundsToReach(
   { evaluations }: FinchTraining,
   share: number,
-): { readonly rounds: number; readonly reached: boolean; readonly share: number } {
+): { readonly rounds: number; readonly reached: boolean; readonly share: number; readonly seeds: number } {
   const long = evaluations.filter((e) => e.policy === 'untrained' && e.shares.length === 1)
   const curves = [...Map.groupBy(long, (e) => e.search).values()].map((its) =>
     its[0]!.rounds.map((_, r) => mean(its.map((e) => e.shares[0]![r]!))),
   )
   const last = Math.max(...long.map((e) => e.rounds.at(-1) ?? 0))
+  const seeds = new Set(long.map((e) => e.seed)).size
   const found = curves.map((curve) => curve.findIndex((x) => x >= share) + 1).filter((rounds) => rounds > 0)
   return found.length > 0
-    ? { rounds: Math.min(...found), reached: true, share }
-    : { rounds: last, reached: false, share: Math.max(...curves.map((c) => c.at(-1)!)) }
+    ? { rounds: Math.min(...found), reached: true, share, seeds }
+    : { rounds: last, reached: false, share: Math.max(...curves.map((c) => c.at(-1)!)), seeds }
 }
 
 function allArms(record: FinchTraining, arms: readonly Arm[]): string {
